@@ -1,0 +1,59 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from unmingle.layers.conv import ConvNorm, ConvNormAct, NormAct, PixelShuffle, depthwise, pointwise
+
+
+def test_a_depthwise_filter_sees_its_own_channel_only():
+    conv = depthwise(3, 5)
+    x = torch.zeros(1, 3, 20)
+    x[:, 1, 10] = 1
+    moved = (conv(x) - conv(torch.zeros_like(x))).detach()
+    assert moved[0, 1].abs().sum() > 0
+    assert moved[0, [0, 2]].abs().sum() == 0
+
+
+@pytest.mark.parametrize(("frames", "stride", "expected"), [(20, 1, 20), (20, 2, 10), (21, 2, 11), (1, 2, 1)])
+def test_depthwise_padding_keeps_or_halves_the_length(frames, stride, expected):
+    assert depthwise(2, 5, stride)(torch.zeros(1, 2, frames)).shape[-1] == expected
+
+
+def test_depthwise_can_go_without_bias():
+    assert depthwise(2, 5, bias=False).bias is None
+
+
+def test_conv_norm_act_is_its_three_parts_in_order():
+    torch.manual_seed(0)
+    block, x = ConvNormAct(pointwise(3, 4), 4), torch.randn(2, 3, 9)
+    normed = F.group_norm(F.conv1d(x, block.conv.weight, block.conv.bias), 1, eps=1e-8)
+    torch.testing.assert_close(block(x), torch.where(normed > 0, normed, 0.25 * normed), rtol=0, atol=1e-6)
+
+
+def test_the_shorter_blocks_leave_out_what_their_names_leave_out():
+    torch.manual_seed(0)
+    full, x = ConvNormAct(pointwise(3, 4), 4), torch.randn(2, 3, 9)
+    conv_norm, norm_act = ConvNorm(full.conv, 4), NormAct(4)
+    torch.testing.assert_close(full.act(conv_norm(x)), full(x))
+    torch.testing.assert_close(norm_act(full.conv(x)), full(x))
+
+
+def test_pixel_shuffle_interleaves_the_halves_of_the_convolution():
+    torch.manual_seed(0)
+    shuffle, x = PixelShuffle(3), torch.randn(2, 3, 7)
+    torch.nn.init.normal_(shuffle.norm.weight)
+    conv, expected = shuffle.conv(x), torch.empty(2, 3, 14)
+    for channel in range(3):
+        expected[:, channel, 0::2] = conv[:, channel]
+        expected[:, channel, 1::2] = conv[:, 3 + channel]
+    torch.testing.assert_close(shuffle(x), shuffle.norm(expected))
+
+
+def test_pixel_shuffle_mixes_the_channels_its_docstring_names():
+    shuffle = PixelShuffle(4)
+    x = torch.randn(1, 4, 5, requires_grad=True)
+    conv = shuffle.conv(x).unflatten(1, (2, -1))
+    for channel in range(4):
+        for phase, source in enumerate((channel // 2, (4 + channel) // 2)):
+            (gradient,) = torch.autograd.grad(conv[0, phase, channel].sum(), x, retain_graph=True)
+            assert gradient[0].abs().sum(-1).nonzero().flatten().tolist() == [source]
