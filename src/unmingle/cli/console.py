@@ -1,0 +1,130 @@
+"""What every command prints with: results to stdout, all else to stderr.
+
+emit(text), emit_json(value), table(...)      stdout
+note(text), warn(text), fail(text)            stderr
+progress(title) as report                     stderr, a bar once two seconds have passed
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+PATIENCE_SECONDS = 2.0
+Report = Callable[[float, float | None], None]
+
+
+def example(*lines: str) -> str:
+    """The epilog of a command's `--help`: one or more command lines that a test parses."""
+    return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def emit(text: str) -> None:
+    """Print a result."""
+    typer.echo(text)
+
+
+def emit_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
+    """Print a result for machines."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def note(text: str) -> None:
+    """Say something that is not a result."""
+    typer.echo(text, err=True)
+
+
+def warn(text: str) -> None:
+    """Say something the user should look at although the work goes on."""
+    typer.echo(f"Warning: {text}", err=True)
+
+
+def fail(text: str) -> None:
+    """Say what went wrong; the exit code is the caller's business."""
+    typer.echo(f"Error: {text}", err=True)
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]], *, right: Sequence[int] = ()) -> str:
+    """Plain aligned columns, never cut or wrapped, so that they survive a pipe.
+
+    Args:
+        header: names of the columns.
+        rows: one sequence per line, as long as the header; `None` prints as a dash.
+        right: indices of the columns of numbers, aligned to the right.
+    """
+    lines = [[str(cell) for cell in header], *[["-" if cell is None else str(cell) for cell in row] for row in rows]]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+class _Bar:
+    """A progress bar that appears only when the work has lasted two seconds, and only on a terminal."""
+
+    def __init__(self, title: str, unit: str) -> None:
+        self._title, self._unit = title, unit
+        self._started = monotonic()
+        self._wanted = sys.stderr.isatty()
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+
+    def report(self, done: float, total: float | None) -> None:
+        if not self._wanted:
+            return
+        elapsed = monotonic() - self._started
+        if self._progress is None and elapsed >= PATIENCE_SECONDS:
+            self._show()
+        if self._progress is not None and self._task is not None:
+            speed = f"{done / max(elapsed, 1e-9):.1f} {self._unit}"
+            self._progress.update(self._task, completed=done, total=total, speed=speed)
+
+    def close(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+    def _show(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[speed]}", markup=False),
+            TimeRemainingColumn(),
+        )
+        bar = Progress(*columns, console=Console(stderr=True), transient=True)
+        bar.start()
+        self._progress, self._task = bar, bar.add_task(self._title, total=None, speed="")
+
+
+@contextmanager
+def progress(title: str, *, unit: str = "x real time") -> Generator[Report]:
+    """Show how far a piece of work is, with its speed and the time left, once it lasts over two seconds.
+
+    Args:
+        title: what is being done, such as a file's name.
+        unit: what `done` per second of wall time is called.
+
+    Yields:
+        A function of (done so far, total or None when unknown), both in the same unit.
+    """
+    bar = _Bar(title, unit)
+    try:
+        yield bar.report
+    finally:
+        bar.close()
