@@ -1,0 +1,22 @@
+"""What the trainer is given: a batch, and sources of batches in which step k is always the same batch."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from torch import Tensor
+
+
+class Batch(NamedTuple):
+    """Mixtures and the sources they are made of, float32."""
+
+    mixture: Tensor  # (batch, time)
+    sources: Tensor  # (batch, n_src, time)
+
+
+class BatchSource(Protocol):
+    """Endless batches by number. `batch(k)` is a pure function of the settings, their seed and k."""
+
+    def batch(self, step: int) -> Batch:
+        """The batch of one training step, counted from 0."""
+        ...
