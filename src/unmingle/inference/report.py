@@ -1,0 +1,106 @@
+"""What a separation hands back: the tracks, and what there is to know about them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from unmingle.errors import ConfigError
+
+Progress = Callable[[float, float | None], None]
+"""Called with the seconds separated so far and the seconds of the whole recording (None: not known)."""
+
+TrackFormat = Literal["wav", "flac"]
+
+
+@dataclass(frozen=True)
+class SeparationOptions:
+    """How to separate; the defaults suit speech.
+
+    Attributes:
+        window_seconds: how much sound the network sees at once. Shorter recordings are one window.
+        overlap_seconds: how much neighbouring windows share at least; they are compared and cross-faded there.
+        keep_residual: give what the network leaves over as a track of its own, instead of sharing it out.
+        gate: silence a track while its speaker is silent (the tracks then no longer sum to the recording).
+        level_dbfs: bring the active parts of each track to this RMS level; None keeps the recording's levels.
+    """
+
+    window_seconds: float = 10.0
+    overlap_seconds: float = 2.5
+    keep_residual: bool = False
+    gate: bool = False
+    level_dbfs: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse windows that cannot work."""
+        if not 1.0 <= self.window_seconds <= 120.0:
+            raise ConfigError(f"window_seconds is {self.window_seconds:g}; give between 1 and 120 seconds")
+        if not 0.1 <= self.overlap_seconds <= self.window_seconds / 2:
+            raise ConfigError(
+                f"overlap_seconds is {self.overlap_seconds:g}; give between 0.1 and half of the window "
+                f"({self.window_seconds / 2:g} seconds)"
+            )
+        if self.level_dbfs is not None and not -60.0 <= self.level_dbfs <= 0.0:
+            raise ConfigError(f"level_dbfs is {self.level_dbfs:g}; give between -60 and 0 dB below full scale")
+
+
+@dataclass(frozen=True)
+class Track:
+    """One separated voice.
+
+    Attributes:
+        name: `spk1`, `spk2`, ... or `residual`.
+        level_dbfs: RMS level of the whole track, dB below full scale; -120 is silence.
+        active_seconds: how long the voice is heard.
+        confidence: 0..1, how well two looks at the same sound (neighbouring windows; in a recording of one window,
+            the window and its middle half) agreed about this track. Agreement is not proof: a network can be wrong
+            twice in the same way. None where there was nothing to compare.
+        path: where the track was written; None when it was not.
+    """
+
+    name: str
+    level_dbfs: float
+    active_seconds: float
+    confidence: float | None
+    path: Path | None = None
+
+
+@dataclass(frozen=True)
+class SeparationReport:
+    """Everything about a separation but the samples.
+
+    Attributes:
+        model: name of the model.
+        unmingle_version: version that separated.
+        sample_rate: Hz of the recording and of the tracks.
+        n_samples: length of the recording and of every track.
+        tracks: the speakers, then the residual when it was kept.
+        conversions: what was done to the recording so that the network could take it, one sentence each.
+        warnings: what may have harmed the result, one sentence each.
+        settings: the options used, by name.
+    """
+
+    model: str
+    unmingle_version: str
+    sample_rate: int
+    n_samples: int
+    tracks: Sequence[Track]
+    conversions: Sequence[str]
+    warnings: Sequence[str]
+    settings: Mapping[str, object]
+
+    @property
+    def seconds(self) -> float:
+        """Duration of the recording."""
+        return self.n_samples / self.sample_rate
+
+    def to_dict(self) -> dict[str, object]:
+        """The report as values that JSON can hold; a track's path is reduced to its file name."""
+        values = asdict(self)
+        values["seconds"] = round(self.seconds, 6)
+        values["tracks"] = [
+            {**asdict(track), "path": None if track.path is None else track.path.name} for track in self.tracks
+        ]
+        return values
