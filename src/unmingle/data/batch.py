@@ -12,6 +12,7 @@ class Batch(NamedTuple):
 
     mixture: Tensor  # (batch, time)
     sources: Tensor  # (batch, n_src, time)
+    mixed_gender: Tensor | None = None  # (batch,) bool, where it is known: validation tells the two kinds apart
 
 
 class BatchSource(Protocol):
