@@ -1,0 +1,140 @@
+"""`unmingle separate`: recordings in, one track per speaker out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from unmingle.cli.console import emit, emit_json, example, fail, note, progress, warn
+from unmingle.inference.report import SeparationOptions, TrackFormat
+
+if TYPE_CHECKING:
+    from unmingle.inference.inputs import Job
+    from unmingle.inference.jobs import Outcome, Settings
+
+EXAMPLE = example(
+    "unmingle separate meeting.m4a",
+    'unmingle separate interviews/ "calls/*.wav" -o tracks --resume --plot',
+)
+
+
+def separate(
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="INPUT", help="Recordings: files, folders, globs; sound or video.")
+    ],
+    out_dir: Annotated[
+        Path | None, typer.Option("--output-dir", "-o", help="Folder for the results [default: beside each input].")
+    ] = None,
+    model: Annotated[str | None, typer.Option("--model", "-m", help="Name of a model, or path of its weights.")] = None,
+    n_src: Annotated[int | None, typer.Option("--n-src", "-n", min=1, help="How many people speak.")] = None,
+    format: Annotated[TrackFormat, typer.Option("--format", help="Format of the tracks.")] = "wav",  # noqa: A002
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are already there.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Skip the recordings that are done.")] = False,
+    plot: Annotated[bool, typer.Option("--plot", help="Also draw the recording and its tracks.")] = False,
+    keep_residual: Annotated[
+        bool, typer.Option("--keep-residual", help="Write what belongs to nobody as a track of its own.")
+    ] = False,
+    gate: Annotated[bool, typer.Option("--gate", help="Silence a track while its speaker is silent.")] = False,
+    level_dbfs: Annotated[
+        float | None, typer.Option("--level", help="Bring the speech of each track to this RMS level, in dBFS.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option("--threads", min=1, help="Processor threads to use.")] = None,
+    device: Annotated[str, typer.Option("--device", help="Where the network runs: cpu, cuda, cuda:1 ...")] = "cpu",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
+) -> None:
+    """Separate recordings into one track per speaker.
+
+    Writes NAME_spk1.wav, NAME_spk2.wav ... at the rate and the levels of the recording, and NAME.separation.json, which
+    says how it was done. Tracks and report appear only when they are complete. One recording that fails does not stop
+    the others; the exit code is then 1.
+    """
+    from unmingle.inference.inputs import plan_jobs
+    from unmingle.inference.jobs import Settings, choose_model
+
+    options = SeparationOptions(keep_residual=keep_residual, gate=gate, level_dbfs=level_dbfs)
+    jobs = plan_jobs(inputs, out_dir=out_dir, format=format)
+    chosen = choose_model(model, n_src=n_src, device=device)
+    _use_threads(threads)
+    settings = Settings(chosen, options, overwrite=overwrite, resume=resume, plot=plot)
+    outcomes = _run(jobs, settings, quiet=as_json)
+    if as_json:
+        emit_json([_describe(outcome) for outcome in outcomes])
+    if any(outcome.state == "failed" for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+def _use_threads(threads: int | None) -> None:
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+
+
+def _run(jobs: Sequence[Job], settings: Settings, *, quiet: bool) -> list[Outcome]:
+    from unmingle.inference.jobs import attempt
+
+    outcomes: list[Outcome] = []
+    try:
+        for number, job in enumerate(jobs, start=1):
+            title = job.source.name if len(jobs) == 1 else f"{number}/{len(jobs)} {job.source.name}"
+            with progress(title) as report:
+                outcome = attempt(job, settings, progress=report)
+            outcomes.append(outcome)
+            _print(outcome, quiet=quiet)
+    except KeyboardInterrupt:
+        done = len(outcomes)
+        note(f"Interrupted: {done} of {len(jobs)} recordings are complete{_HOW_TO_GO_ON if len(jobs) > 1 else ''}.")
+        raise
+    if len(jobs) > 1:
+        _summarise(outcomes)
+    return outcomes
+
+
+_HOW_TO_GO_ON = "; give the same command with --resume to go on"
+
+
+def _print(outcome: Outcome, *, quiet: bool) -> None:
+    if outcome.state == "failed":
+        fail(str(outcome.error))
+        return
+    report = outcome.report or {}
+    if outcome.state == "skipped":
+        note(f"{outcome.job.source} is done already.")
+    for sentence in report["conversions"]:
+        note(f"{outcome.job.source.name}: {sentence}")
+    for sentence in report["warnings"]:
+        warn(f"{outcome.job.source.name}: {sentence}")
+    if not quiet:
+        for track in report["tracks"]:
+            emit(f"{outcome.job.out_dir / track['path']}  {_in_words(track)}")
+        if outcome.job.picture.exists():
+            emit(str(outcome.job.picture))
+
+
+def _in_words(track: dict[str, Any]) -> str:
+    confidence = "" if track["confidence"] is None else f", confidence {track['confidence']:.2f}"
+    return f"{track['level_dbfs']:.1f} dBFS, {track['active_seconds']:.1f} s of speech{confidence}"
+
+
+def _summarise(outcomes: Sequence[Outcome]) -> None:
+    failed = [str(outcome.job.source) for outcome in outcomes if outcome.state == "failed"]
+    counts = ", ".join(
+        f"{count} {state}"
+        for state in ("done", "skipped", "failed")
+        if (count := sum(outcome.state == state for outcome in outcomes))
+    )
+    note(f"{len(outcomes)} recordings: {counts}" + (f" ({', '.join(failed)})" if failed else ""))
+
+
+def _describe(outcome: Outcome) -> dict[str, Any]:
+    """The outcome for machines: where things are, and what the sidecar says."""
+    job = outcome.job
+    found = {"source": str(job.source), "state": outcome.state}
+    if outcome.report is None:
+        return {**found, "error": outcome.error}
+    tracks = [{**track, "path": str(job.out_dir / track["path"])} for track in outcome.report["tracks"]]
+    picture = str(job.picture) if job.picture.exists() else None
+    return {**found, "sidecar": str(job.sidecar), "picture": picture, **outcome.report, "tracks": tracks}

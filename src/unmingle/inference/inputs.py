@@ -1,0 +1,139 @@
+"""What to read and where to write: files, folders and globs become jobs."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from unmingle.errors import AudioReadError, OutputExistsError
+from unmingle.inference.report import TrackFormat
+
+_PLAIN = (".aif", ".aiff", ".alac", ".au", ".caf", ".flac", ".w64", ".wav")
+_PACKED = (".aac", ".ac3", ".amr", ".m4a", ".mka", ".mp2", ".mp3", ".oga", ".ogg", ".opus", ".wma")
+_VIDEO = (".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".webm", ".wmv")
+SUFFIXES = frozenset((*_PLAIN, *_PACKED, *_VIDEO))
+"""Names that a folder or a glob is searched for; a file named outright may have any suffix."""
+
+SIDECAR_SUFFIX = ".separation.json"
+_TRACK = re.compile(r"(?P<stem>.+)_(spk\d+|residual)\.\w+")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One recording and where its tracks go.
+
+    Attributes:
+        source: the recording.
+        out_dir: folder of the tracks and of the sidecar.
+        format: suffix of the tracks without its dot, such as `wav`.
+    """
+
+    source: Path
+    out_dir: Path
+    format: TrackFormat = "wav"
+
+    @property
+    def stem(self) -> str:
+        """What all names of this job begin with."""
+        return self.source.stem
+
+    @property
+    def sidecar(self) -> Path:
+        """The report whose presence means that the job is complete."""
+        return self.out_dir / f"{self.stem}{SIDECAR_SUFFIX}"
+
+    @property
+    def picture(self) -> Path:
+        """The picture of mixture and tracks, where one was asked for."""
+        return self.out_dir / f"{self.stem}.separation.png"
+
+    def tracks(self, n_src: int) -> list[Path]:
+        """The files of the separated speakers, in order."""
+        return [self.out_dir / f"{self.stem}_spk{number}.{self.format}" for number in range(1, n_src + 1)]
+
+
+def plan_jobs(
+    inputs: Sequence[str | Path],
+    *,
+    out_dir: str | Path | None = None,
+    format: TrackFormat = "wav",  # noqa: A002
+) -> list[Job]:
+    """Turn files, folders and globs into jobs, in a fixed order, each recording once.
+
+    A folder is searched with its sub-folders, whose structure is kept under `out_dir`. Hidden files and the tracks of
+    earlier separations are passed over. A file that is not there still becomes a job: it fails when its turn comes.
+
+    Args:
+        inputs: paths, or patterns such as `interviews/*.m4a`.
+        out_dir: where results go; without it, beside each recording.
+        format: suffix of the tracks without its dot.
+
+    Raises:
+        AudioReadError: a folder or a pattern brings no recording.
+        OutputExistsError: two recordings would write the same files, or one would write over another.
+    """
+    jobs: dict[Path, Job] = {}
+    for one in inputs:
+        for source, folder in _expand(one):
+            target = source.parent if out_dir is None else Path(out_dir) / folder
+            jobs.setdefault(source.resolve(), Job(source, target, format))
+    planned = list(jobs.values())
+    _refuse_collisions(planned)
+    return planned
+
+
+def _expand(one: str | Path) -> Iterable[tuple[Path, Path]]:
+    """Pairs of (recording, sub-folder to keep in the output)."""
+    path = Path(one).expanduser()
+    if path.is_dir():
+        found = [(source, source.parent.relative_to(path)) for source in _recordings(path.rglob("*"), below=path)]
+        if not found:
+            raise AudioReadError(
+                f"the folder {path} holds no recording; name one whose files end in .wav, .flac, .mp3, .m4a, .mp4 ..."
+            )
+        return found
+    if not path.exists() and glob.has_magic(str(one)):
+        matches = [Path(match) for match in glob.glob(str(path), recursive=True)]  # noqa: PTH207 (absolute patterns)
+        found = [(source, Path()) for source in _recordings(matches, below=None)]
+        if not found:
+            raise AudioReadError(f"no recording matches the pattern {one}; check it, or name a folder")
+        return found
+    return [(path, Path())]
+
+
+def _recordings(paths: Iterable[Path], *, below: Path | None) -> list[Path]:
+    return sorted(
+        path
+        for path in paths
+        if path.suffix.lower() in SUFFIXES
+        and not any(part.startswith(".") for part in (path.relative_to(below).parts if below else (path.name,)))
+        and path.is_file()
+        and not _is_own_track(path)
+    )
+
+
+def _is_own_track(path: Path) -> bool:
+    """Whether an earlier separation wrote this file."""
+    match = _TRACK.fullmatch(path.name)
+    return match is not None and path.with_name(match["stem"] + SIDECAR_SUFFIX).is_file()
+
+
+def _refuse_collisions(jobs: Sequence[Job]) -> None:
+    by_sidecar: dict[Path, Job] = {}
+    for job in jobs:
+        other = by_sidecar.setdefault(job.sidecar.resolve(), job)
+        if other is not job:
+            raise OutputExistsError(
+                f"{other.source} and {job.source} would both write {job.tracks(1)[0]}; "
+                "rename one, or separate them in two runs with different output folders"
+            )
+    for job in jobs:
+        match = _TRACK.fullmatch(job.source.name)
+        writer = by_sidecar.get((job.source.parent / (match["stem"] + SIDECAR_SUFFIX)).resolve()) if match else None
+        if writer is not None and job.source.suffix == f".{writer.format}":
+            raise OutputExistsError(
+                f"separating {writer.source} would write over the input {job.source}; choose another output folder"
+            )

@@ -1,0 +1,195 @@
+"""A picture of a separation: the mixture and each track, as waveform and spectrogram.
+
+Files are read block by block into a fixed number of columns, so that a recording of hours takes no more memory than
+a short one. Drawing needs the `plot` extra.
+
+      mixture   ▁▂▅▇▅▂▁   each waveform over its spectrogram, all on one time axis
+                ░▒▓▒▓▒░   and one loudness scale
+      speaker 1 ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from unmingle.audio.io import AudioReader
+from unmingle.errors import MissingExtraError, OutputError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Array = npt.NDArray[np.float32]
+
+_COLUMNS = 1200
+_WINDOW_MS = 32
+_WINDOWS_PER_COLUMN = 4  # of a long recording only these are analysed; its waveform is always read whole
+_BLOCK_SECONDS = 20
+_TOP_HZ = 8000  # speech has little above; one scale for all rates
+_RANGE_DB = 75
+_MIXTURE_COLOUR = "#4d5563"
+_TRACK_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # safe for colour-blind eyes
+
+
+@dataclass(frozen=True)
+class Overview:
+    """What a picture shows of one signal.
+
+    Attributes:
+        low, high: extremes of the waveform per column, (columns,).
+        power_db: spectrogram, (bins, columns), dB relative to a full-scale sine.
+        seconds: length of the signal.
+        top_hz: frequency of the last bin.
+    """
+
+    low: Array
+    high: Array
+    power_db: Array
+    seconds: float
+    top_hz: float
+
+
+def plot_separation(mixture: str | Path, tracks: Sequence[str | Path], picture: str | Path) -> Path:
+    """Draw a mixture and its tracks into one PNG (or PDF, SVG: the suffix decides).
+
+    Args:
+        mixture: the recording; only its sound is drawn.
+        tracks: the separated files, all of one length.
+        picture: file to write, whole or not at all.
+
+    Returns:
+        The path of the picture.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+        OutputError: the picture cannot be written.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtraError("matplotlib", extra="plot", purpose="drawing a picture") from error
+    overviews = [overview(track) for track in tracks]
+    seconds = max(one.seconds for one in overviews)
+    overviews.insert(0, overview(mixture, seconds=seconds))
+    figure = Figure(figsize=(11, 0.6 + 2.1 * len(overviews)), dpi=120, layout="constrained")
+    _draw(figure, overviews, title=Path(mixture).name)
+    return _save(figure, Path(picture))
+
+
+def overview(path: str | Path, *, seconds: float | None = None) -> Overview:
+    """Read a file of any length into a fixed number of columns.
+
+    Args:
+        path: the file; several channels are averaged.
+        seconds: its length, where the file itself does not say; what lies beyond is left out.
+    """
+    with AudioReader(path) as reader:
+        rate = int(reader.sample_rate)
+        total = round(seconds * rate) if seconds is not None else int(reader.frames or 0)
+        window = max(16, 2 * (rate * _WINDOW_MS // 2000))
+        columns = max(1, min(_COLUMNS, 4 * total // window))
+        bins = 1 + window // 2
+        shown = max(2, min(bins, 1 + round(_TOP_HZ * window / rate)))
+        low, high, power = (np.zeros(shape, np.float32) for shape in (columns, columns, (shown, columns)))
+        edges = np.linspace(0, total, columns + 1).round().astype(np.int64)
+        recent = np.zeros(window, np.float32)
+        for column, samples in enumerate(_pieces(reader, edges)):
+            low[column], high[column] = samples.min(initial=0), samples.max(initial=0)
+            recent = np.concatenate([recent, samples])[-max(window, samples.size) :]
+            power[:, column] = _spectrum(recent, window)[:shown]
+    power_db = 10 * np.log10(power + 1e-12)
+    return Overview(low, high, power_db.astype(np.float32), total / rate, (shown - 1) * rate / window)
+
+
+def _pieces(reader: AudioReader, edges: npt.NDArray[np.int64]) -> Iterator[Array]:
+    """Cut a stream of blocks at the edges, holding one block and one piece at a time; zeros beyond the end."""
+    blocks = iter(reader.blocks(_BLOCK_SECONDS * int(reader.sample_rate)))
+    held = np.zeros(0, np.float32)
+    for wanted in np.diff(edges):
+        while held.size < wanted and (block := next(blocks, None)) is not None:
+            held = np.concatenate([held, block.mean(axis=0)])
+        piece, held = held[:wanted], held[wanted:]
+        yield np.pad(piece, (0, int(wanted) - piece.size))
+
+
+def _spectrum(samples: Array, window: int) -> Array:
+    """Mean power of a few windows spread over the samples, (1 + window // 2,), a full-scale sine giving 1."""
+    starts = np.unique(np.linspace(0, samples.size - window, _WINDOWS_PER_COLUMN).astype(int))
+    frames = np.stack([samples[start : start + window] for start in starts])
+    taper = np.hanning(window).astype(np.float32)
+    spectra = np.fft.rfft(frames * taper) / (taper.sum() / 2)
+    return np.mean(np.abs(spectra) ** 2, axis=0).astype(np.float32)
+
+
+def _draw(figure: Figure, overviews: Sequence[Overview], *, title: str) -> None:
+    grid = figure.add_gridspec(2 * len(overviews), 1, height_ratios=[1, 2] * len(overviews), hspace=0.02)
+    peak = max(0.01, *(float(max(-one.low.min(), one.high.max())) for one in overviews))
+    top_db = float(overviews[0].power_db.max())
+    first: Axes | None = None
+    for row, one in enumerate(overviews):
+        colour = _MIXTURE_COLOUR if row == 0 else _TRACK_COLOURS[(row - 1) % len(_TRACK_COLOURS)]
+        wave = figure.add_subplot(grid[2 * row], sharex=first)
+        first = first or wave
+        _draw_waveform(wave, one, peak=peak, colour=colour)
+        wave.set_title("mixture" if row == 0 else f"speaker {row}", loc="left", color=colour, fontweight="bold")
+        spectrogram = figure.add_subplot(grid[2 * row + 1], sharex=first)
+        _draw_spectrogram(spectrogram, one, top_db=top_db)
+        if row < len(overviews) - 1:
+            spectrogram.tick_params(labelbottom=False)
+        else:
+            _label_time(spectrogram, one.seconds)
+    figure.suptitle(title, x=0.01, ha="left")
+
+
+def _draw_waveform(axes: Axes, one: Overview, *, peak: float, colour: str) -> None:
+    times = (np.arange(one.low.size) + 0.5) * one.seconds / one.low.size
+    axes.fill_between(times, one.low, one.high, color=colour, linewidth=0.4)
+    axes.set(ylim=(-1.05 * peak, 1.05 * peak), yticks=[])
+    axes.tick_params(bottom=False, labelbottom=False)
+    axes.spines[["top", "right", "left", "bottom"]].set_visible(False)
+
+
+def _draw_spectrogram(axes: Axes, one: Overview, *, top_db: float) -> None:
+    extent = (0.0, one.seconds, 0.0, one.top_hz / 1000)
+    axes.imshow(
+        one.power_db,
+        origin="lower",
+        aspect="auto",
+        extent=extent,
+        cmap="magma",
+        vmin=top_db - _RANGE_DB,
+        vmax=top_db,
+        interpolation="antialiased",
+    )
+    axes.set_ylabel("kHz")
+
+
+def _label_time(axes: Axes, seconds: float) -> None:
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    def clock(time: float, _position: Any) -> str:
+        minutes, rest = divmod(round(time), 60)
+        return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if seconds >= 3600 else f"{minutes}:{rest:02d}"
+
+    if seconds >= 60:
+        axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 3, 6, 10]))
+        axes.xaxis.set_major_formatter(FuncFormatter(clock))
+    axes.set_xlabel("time" if seconds >= 60 else "time (s)")
+
+
+def _save(figure: Figure, picture: Path) -> Path:
+    unfinished = picture.with_name(f".{picture.stem}.part{picture.suffix}")
+    try:
+        figure.savefig(unfinished)
+        unfinished.replace(picture)
+    except OSError as error:
+        raise OutputError(f"cannot write the picture {picture}: {error.strerror or error}") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return picture

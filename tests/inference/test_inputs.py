@@ -1,0 +1,85 @@
+"""What is read and written when there are many inputs; no sound and no network is needed here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from unmingle.errors import AudioReadError, OutputExistsError
+from unmingle.inference.inputs import plan_jobs
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("b.wav", "a.MP3", "notes.txt", ".hidden.wav", "sub/c.mp4", ".cache/d.wav"):
+        path = tmp_path / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return tmp_path / "in"
+
+
+def test_a_file_is_written_beside_itself(folder: Path) -> None:
+    (job,) = plan_jobs([folder / "b.wav"])
+    assert job.tracks(2) == [folder / "b_spk1.wav", folder / "b_spk2.wav"]
+    assert job.sidecar == folder / "b.separation.json"
+
+
+def test_tracks_take_the_format_asked_for(folder: Path) -> None:
+    (job,) = plan_jobs([folder / "a.MP3"], out_dir="out", format="flac")
+    assert job.tracks(1) == [Path("out/a_spk1.flac")]
+
+
+def test_a_folder_is_searched_for_recordings_and_keeps_its_structure(folder: Path, tmp_path: Path) -> None:
+    jobs = plan_jobs([folder], out_dir=tmp_path / "out")
+    assert [job.source.name for job in jobs] == ["a.MP3", "b.wav", "c.mp4"]
+    assert jobs[2].sidecar == tmp_path / "out" / "sub" / "c.separation.json"
+
+
+def test_a_pattern_is_expanded(folder: Path) -> None:
+    assert [job.source.name for job in plan_jobs([f"{folder}/**/*.[wm]*"])] == ["b.wav", "c.mp4"]
+
+
+def test_a_file_whose_name_looks_like_a_pattern_is_that_file(folder: Path) -> None:
+    (folder / "b[1].wav").touch()
+    (job,) = plan_jobs([folder / "b[1].wav"])
+    assert job.source == folder / "b[1].wav"
+
+
+def test_a_missing_file_still_becomes_a_job(folder: Path) -> None:
+    assert len(plan_jobs([folder / "b.wav", folder / "missing.wav"])) == 2
+
+
+def test_a_recording_named_twice_is_one_job(folder: Path) -> None:
+    assert len(plan_jobs([folder / "b.wav", folder, folder / "sub" / ".." / "b.wav"])) == 3
+
+
+def test_tracks_of_an_earlier_separation_are_not_inputs(folder: Path) -> None:
+    for name in ("b_spk1.wav", "b_spk2.wav", "b_residual.wav", "b.separation.json"):
+        (folder / name).touch()
+    assert [job.source.name for job in plan_jobs([folder])] == ["a.MP3", "b.wav", "c.mp4"]
+
+
+def test_a_recording_that_only_looks_like_a_track_is_an_input(folder: Path) -> None:
+    (folder / "panel_spk1.wav").touch()
+    assert "panel_spk1.wav" in [job.source.name for job in plan_jobs([folder])]
+
+
+@pytest.mark.parametrize("given", ["empty", "empty/*.wav"])
+def test_a_place_without_recordings_is_refused(tmp_path: Path, given: str) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(AudioReadError, match="no recording"):
+        plan_jobs([tmp_path / given])
+
+
+def test_two_inputs_of_one_name_are_refused_by_both_names(folder: Path, tmp_path: Path) -> None:
+    (folder / "sub" / "b.wav").touch()
+    with pytest.raises(OutputExistsError, match=r"in/b\.wav and .*in/sub/b\.wav would both write"):
+        plan_jobs([folder / "b.wav", folder / "sub" / "b.wav"], out_dir=tmp_path / "out")
+    assert len(plan_jobs([folder / "b.wav", folder / "sub" / "b.wav"])) == 2
+
+
+def test_an_input_is_never_an_output(folder: Path) -> None:
+    (folder / "b_spk1.wav").touch()
+    with pytest.raises(OutputExistsError, match=r"would write over the input .*b_spk1\.wav"):
+        plan_jobs([folder / "b.wav", folder / "b_spk1.wav"])
