@@ -12,6 +12,7 @@
     ├── CheckpointError      ValueError         weights file damaged, foreign, or not fitting its model
     ├── ConfigError          ValueError         recipe or option with a wrong key, type or value
     ├── ManifestError        ValueError         a manifest line that cannot be used
+    ├── MeasurementError   RuntimeError       the process that measures a network's cost died
     └── MissingExtraError    ImportError        an optional dependency is not installed
 
 Each message says what came, what was wanted, and what to do.
@@ -69,6 +70,10 @@ class ConfigError(UnmingleError, ValueError):
 
 class ManifestError(UnmingleError, ValueError):
     """A manifest or one of its lines cannot be used."""
+
+
+class MeasurementError(UnmingleError, RuntimeError):
+    """The process that measures what a network costs died before it answered."""
 
 
 class MissingExtraError(UnmingleError, ImportError):

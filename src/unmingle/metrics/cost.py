@@ -1,0 +1,200 @@
+"""What a network costs: parameters, multiply-accumulates, real-time factor, memory.
+
+Convention of the counts. A MAC is half of what torch's FLOP counter finds (a multiplication and an addition are two
+operations there): convolutions and matrix products, nothing else - no normalisation, activation or interpolation. The
+counter does not look into the fused kernels of attention and of recurrent layers either; their MACs are a separate
+figure, by our own formulas, so that the first stays comparable with what others count.
+
+Times and memory are taken in a fresh process per thread count (`unmingle.metrics.probe`), after a warm-up.
+"""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, cast
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from unmingle.errors import MeasurementError
+from unmingle.metrics.probe import Observation
+
+Shape = Sequence[int]
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Numbers that training changes, shared ones once; buffers do not count."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def count_macs(
+    model: nn.Module, seconds: float = 1.0, *, sample_rate: int | None = None, include_fused: bool = False
+) -> int:
+    """Multiply-accumulates of one forward pass, batch 1, by torch's FLOP counter halved.
+
+    Args:
+        model: a network that takes (1, time).
+        seconds: length of the mixture; tables usually mean one second.
+        sample_rate: Hz; without it, that of `model.config`.
+        include_fused: add the fused attention and recurrent kernels, which torch's counter leaves out.
+    """
+    counted, fused = _macs(model, seconds=seconds, sample_rate=_sample_rate(model, sample_rate))
+    return counted + fused if include_fused else counted
+
+
+def count_fused_macs(model: nn.Module, seconds: float = 1.0, *, sample_rate: int | None = None) -> int:
+    """Multiply-accumulates inside fused attention and recurrent kernels alone; arguments as for `count_macs`."""
+    return _macs(model, seconds=seconds, sample_rate=_sample_rate(model, sample_rate))[1]
+
+
+def observe(
+    model: nn.Module, *, seconds: float = 4.0, threads: int = 1, repeats: int = 5, sample_rate: int | None = None
+) -> Observation:
+    """Time one forward pass and its memory in a fresh process, beside this machine's rate of matrix products.
+
+    Args:
+        model: a network that takes (1, time); it must be picklable by name, so not one defined in a script.
+        seconds: length of the mixture.
+        threads: threads that torch may use.
+        repeats: timed passes after a warm-up; the median counts.
+        sample_rate: Hz; without it, that of `model.config`.
+
+    Raises:
+        MeasurementError: the process died; its last words are in the message.
+    """
+    rate = _sample_rate(model, sample_rate)
+    was_training = model.training
+    work = pickle.dumps((model.eval(), round(seconds * rate), threads, repeats))
+    model.train(was_training)
+    command = [sys.executable, "-m", "unmingle.metrics.probe"]
+    done = subprocess.run(command, input=work, capture_output=True, check=False)
+    if done.returncode != 0:
+        words = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["it said nothing; out of memory?"]
+        raise MeasurementError(f"measuring failed with exit code {done.returncode}: {words[0]}")
+    return Observation.from_json(done.stdout.decode())
+
+
+def real_time_factor(
+    model: nn.Module, *, seconds: float = 4.0, threads: int = 1, repeats: int = 5, sample_rate: int | None = None
+) -> float:
+    """Processing time over signal time: below 1 is faster than real time. Arguments as for `observe`."""
+    seen = observe(model, seconds=seconds, threads=threads, repeats=repeats, sample_rate=sample_rate)
+    return seen.forward_seconds / seconds
+
+
+def peak_memory(model: nn.Module, *, seconds: float = 4.0, sample_rate: int | None = None) -> int | None:
+    """Bytes that one forward pass needs on top of the loaded network, batch 1; None where the system does not tell."""
+    return observe(model, seconds=seconds, repeats=1, sample_rate=sample_rate).forward_memory_bytes
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Cost of one network on this machine. Dictionaries are by number of threads.
+
+    Attributes:
+        parameters: see `count_parameters`.
+        macs_per_second: see `count_macs`, for one second of signal.
+        fused_macs_per_second: see `count_fused_macs`, for one second of signal.
+        seconds: length of the mixture that was timed.
+        real_time_factor: processing time over signal time, median.
+        gflops_per_second: achieved rate, both kinds of MACs counted, two operations each.
+        matmul_gflops_per_second: this machine's rate of float32 matrix products, measured between the forward passes.
+        peak_memory_bytes: what one forward pass of `seconds` needs on top of the loaded network.
+        process_memory_bytes: the most the whole process held, Python and torch included.
+    """
+
+    parameters: int
+    macs_per_second: int
+    fused_macs_per_second: int
+    seconds: float
+    real_time_factor: dict[str, float]
+    gflops_per_second: dict[str, float]
+    matmul_gflops_per_second: dict[str, float]
+    peak_memory_bytes: int | None
+    process_memory_bytes: int | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields in order, ready for JSON."""
+        return asdict(self)
+
+
+def profile(
+    model: nn.Module,
+    *,
+    seconds: float = 4.0,
+    threads: Sequence[int] = (1, 2),
+    repeats: int = 5,
+    sample_rate: int | None = None,
+) -> Profile:
+    """Everything above at once; arguments as for `observe`, with `threads` one process each."""
+    rate = _sample_rate(model, sample_rate)
+    counted, fused = _macs(model, seconds=1.0, sample_rate=rate)
+    operations = 2 * sum(_macs(model, seconds=seconds, sample_rate=rate))
+    seen = {str(n): observe(model, seconds=seconds, threads=n, repeats=repeats, sample_rate=rate) for n in threads}
+    first = next(iter(seen.values()))
+    return Profile(
+        parameters=count_parameters(model),
+        macs_per_second=counted,
+        fused_macs_per_second=fused,
+        seconds=seconds,
+        real_time_factor={n: one.forward_seconds / seconds for n, one in seen.items()},
+        gflops_per_second={n: operations / one.forward_seconds / 1e9 for n, one in seen.items()},
+        matmul_gflops_per_second={n: one.matmul_flops_per_second / 1e9 for n, one in seen.items()},
+        peak_memory_bytes=first.forward_memory_bytes,
+        process_memory_bytes=first.process_memory_bytes,
+    )
+
+
+def _sample_rate(model: nn.Module, sample_rate: int | None) -> int:
+    return sample_rate if sample_rate is not None else int(cast(Any, model).config.sample_rate)
+
+
+def _macs(model: nn.Module, *, seconds: float, sample_rate: int) -> tuple[int, int]:
+    """MACs that torch counts, and MACs inside fused kernels."""
+    where = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    mixture = torch.zeros(1, round(seconds * sample_rate), device=where)
+    was_training = model.training
+    counter = FlopCounterMode(display=False, custom_mapping=cast(Any, FUSED))
+    with torch.no_grad(), counter:
+        model.eval()(mixture)
+    model.train(was_training)
+    by_operator = counter.get_flop_counts().get("Global", {})
+    fused = sum(flops for operator, flops in by_operator.items() if operator in FUSED)
+    return (counter.get_total_flops() - fused) // 2, fused // 2
+
+
+def _attention_flops(query: Shape, key: Shape, value: Shape, *_: object, **__: object) -> int:
+    batch, heads, queries, width = query
+    return 2 * batch * heads * queries * key[-2] * (width + value[-1])
+
+
+def _self_attention_flops(query: Shape, *_: object, **__: object) -> int:
+    """Multi-head attention of a sequence with itself: four projections, scores, weighted sum."""
+    batch, time, width = query
+    return 2 * batch * time * width * (4 * width + 2 * time)
+
+
+def _transformer_layer_flops(source: Shape, *others: object, **__: object) -> int:
+    batch, time, width = source
+    hidden = cast(Shape, others[14])[0]  # first feed-forward weight, (hidden, width)
+    return _self_attention_flops(source) + 2 * batch * time * 2 * width * hidden
+
+
+def _recurrent_flops(source: Shape, input_weight: Shape, state_weight: Shape, *_: object, **__: object) -> int:
+    """One direction of one recurrent layer: (time, batch, features) against (gates, features) and (gates, hidden)."""
+    time, batch, _features = source
+    return 2 * time * batch * input_weight[0] * (input_weight[1] + state_weight[1])
+
+
+_aten = torch.ops.aten
+FUSED: Mapping[Any, Callable[..., int]] = {
+    _aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops,
+    _aten._native_multi_head_attention: _self_attention_flops,
+    _aten._transformer_encoder_layer_fwd: _transformer_layer_flops,
+    _aten.mkldnn_rnn_layer: _recurrent_flops,
+}

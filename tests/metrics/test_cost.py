@@ -1,0 +1,150 @@
+import pytest
+import torch
+from torch import nn
+
+from unmingle.errors import MeasurementError
+from unmingle.metrics import cost as cost_room
+from unmingle.metrics.cost import (
+    count_fused_macs,
+    count_macs,
+    count_parameters,
+    observe,
+    peak_memory,
+    profile,
+    real_time_factor,
+)
+from unmingle.metrics.probe import Observation
+
+RATE = 1_000  # Hz: one second is a thousand samples
+
+
+def convolution():
+    """(1, time) -> through 1 -> 4 channels, 5 taps, padded: 5 * 4 MACs a sample; 4 * 5 + 4 parameters."""
+    return nn.Conv1d(1, 4, 5, padding=2)
+
+
+class Memo(nn.Module):
+    """Remembers whether it was in training mode, and how many samples it was given."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(3, 3))
+        self.seen = []
+
+    def forward(self, mixture):
+        self.seen.append((self.training, mixture.shape))
+        return self.weight @ mixture.new_ones(3, 7)
+
+
+class SelfAttention(nn.Module):
+    """(1, time) as time / 16 frames of width 16, attending to themselves."""
+
+    def __init__(self, fused):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(16, 4, batch_first=True)
+        self.fused = fused
+
+    def forward(self, mixture):
+        frames = mixture.view(1, -1, 16)
+        if self.fused:
+            return self.attention(frames, frames, frames, need_weights=False)[0]
+        weight, bias = self.attention.in_proj_weight, self.attention.in_proj_bias
+        query, key, value = nn.functional.linear(frames, weight, bias).chunk(3, dim=-1)
+        weights = (query @ key.transpose(1, 2)).softmax(dim=-1)
+        return self.attention.out_proj(weights @ value)
+
+
+def test_parameters_are_counted_once_and_buffers_not():
+    network = nn.Sequential(convolution(), nn.BatchNorm1d(4))
+    network.append(network[0])
+    assert count_parameters(network) == 24 + 8
+
+
+def test_macs_of_a_convolution_are_its_products():
+    assert count_macs(convolution(), seconds=1.0, sample_rate=RATE) == 20 * 1_000
+    assert count_macs(convolution(), seconds=2.5, sample_rate=RATE) == 20 * 2_500
+
+
+def test_macs_leave_out_normalisation_and_activation():
+    network = nn.Sequential(convolution(), nn.BatchNorm1d(4, affine=False), nn.PReLU())
+    batched = nn.Sequential(nn.Unflatten(1, (1, -1)), network)
+    assert count_macs(batched, sample_rate=RATE) == 20 * 1_000
+
+
+def test_the_rate_of_the_configuration_is_the_default():
+    class Config:
+        sample_rate = 16
+
+    network = Memo()
+    network.config = Config()
+    assert count_macs(network, seconds=2.0) == 3 * 3 * 7
+    assert network.seen == [(False, (1, 32))]
+    assert network.training
+
+
+@pytest.mark.parametrize("frames", [4, 50])
+def test_fused_attention_costs_what_its_written_out_form_costs(frames):
+    seconds = frames * 16 / RATE
+    plain = count_macs(SelfAttention(fused=False), seconds, sample_rate=RATE)
+    fused = SelfAttention(fused=True)
+    assert count_macs(fused, seconds, sample_rate=RATE) < plain
+    assert count_macs(fused, seconds, sample_rate=RATE, include_fused=True) == plain
+    assert count_macs(fused, seconds, sample_rate=RATE) + count_fused_macs(fused, seconds, sample_rate=RATE) == plain
+
+
+def test_the_plain_attention_kernel_is_counted_by_its_shapes():
+    class Kernel(nn.Module):
+        def forward(self, mixture):
+            query, key = mixture.view(1, 2, 10, 5), mixture.view(1, 2, 10, 5)[:, :, :4]
+            return nn.functional.scaled_dot_product_attention(query, key, key)
+
+    assert count_macs(Kernel(), seconds=0.1, sample_rate=RATE) == 0
+    assert count_fused_macs(Kernel(), seconds=0.1, sample_rate=RATE) == 2 * 10 * 4 * (5 + 5)
+
+
+def test_a_transformer_layer_is_attention_and_two_products():
+    layer = nn.TransformerEncoderLayer(16, 4, 32, batch_first=True)
+    network = nn.Sequential(nn.Unflatten(1, (-1, 16)), layer)
+    frames = 10
+    expected = frames * 16 * (4 * 16 + 2 * frames) + 2 * frames * 16 * 32
+    assert count_macs(network, frames * 16 / RATE, sample_rate=RATE, include_fused=True) == expected
+
+
+def test_a_recurrent_layer_is_counted_per_frame_and_direction():
+    network = nn.Sequential(nn.Unflatten(1, (-1, 10)), nn.LSTM(10, 6, bidirectional=True, batch_first=True))
+    expected = 2 * 100 * 4 * 6 * (10 + 6)  # directions, frames, gates, hidden, (features + hidden)
+    assert count_macs(network, sample_rate=RATE, include_fused=True) == expected
+
+
+def test_a_profile_holds_figures_that_belong_together():
+    threads_before = torch.get_num_threads()
+    network = convolution().train()
+    cost = profile(network, seconds=4.0, threads=(1, 2), repeats=3, sample_rate=RATE)
+    assert network.training
+    assert torch.get_num_threads() == threads_before
+    assert (cost.parameters, cost.macs_per_second, cost.fused_macs_per_second) == (24, 20_000, 0)
+    assert set(cost.real_time_factor) == set(cost.gflops_per_second) == set(cost.matmul_gflops_per_second) == {"1", "2"}
+    for n in ("1", "2"):
+        elapsed = cost.real_time_factor[n] * 4.0
+        assert cost.gflops_per_second[n] == pytest.approx(2 * 80_000 / elapsed / 1e9)
+        assert cost.gflops_per_second[n] < 2 * cost.matmul_gflops_per_second[n]
+    assert cost.to_dict()["real_time_factor"] == cost.real_time_factor
+
+
+def test_memory_is_that_of_the_pass_and_not_of_this_process():
+    ballast = torch.ones(200, 1_000_000 // 4)  # 200 MB that the measuring process must not inherit
+    used = peak_memory(nn.ConstantPad1d((0, 25_000_000), 1.0), seconds=3.0, sample_rate=RATE)  # 25 million float32
+    if used is None:
+        pytest.skip("this system does not tell a process's memory")
+    assert 95e6 < used < 160e6
+    assert ballast.sum() > 0
+
+
+def test_the_real_time_factor_is_processing_time_over_signal_time(monkeypatch):
+    monkeypatch.setattr(cost_room, "observe", lambda model, **_: Observation(0.5, 1.0, None, None))
+    assert real_time_factor(convolution(), seconds=2.0, sample_rate=RATE) == 0.25
+
+
+def test_a_network_that_cannot_run_says_why():
+    with pytest.raises(MeasurementError, match=r"measuring failed with exit code 1.*cannot be multiplied"):
+        observe(nn.Linear(7, 7), seconds=1.0, sample_rate=RATE)
