@@ -1,1 +1,74 @@
-"""convert."""
+"""Published checkpoints into our models: `import_checkpoint` from Python, `unmingle import` from the shell.
+
+containers.py takes a file out of its wrapping, families.py finds the file of this room that knows the network, and
+that file (afrcnn.py, tdanet.py) infers the sizes and renames the tensors. check.py measures it all against
+parity vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from unmingle.models.base import SeparationModel
+
+
+@dataclass(frozen=True)
+class Import:
+    """A published checkpoint, imported.
+
+    Attributes:
+        model: the network with its weights, float32, in evaluation mode.
+        container: what the file was wrapped in (see `unmingle.convert.containers`).
+        model_name: the published class that the file, or the caller, named; None when nobody did.
+        n_tensors: how many tensors the file held.
+    """
+
+    model: SeparationModel
+    container: str
+    model_name: str | None
+    n_tensors: int
+
+
+def import_checkpoint(
+    path: str | Path, *, overrides: Mapping[str, Any] | None = None, name: str | None = None
+) -> SeparationModel:
+    """Read a published checkpoint and rebuild its network; no code in the file is ever run.
+
+    Args:
+        path: a state dict, trainer file, look2hear file, Lightning file, or safetensors state dict.
+        overrides: configuration values that the file does not hold or states wrongly, under our names, such as
+            `{"n_iterations": 16}`.
+        name: the published class, such as `"TDANetOld"`, where the file does not name it.
+
+    Returns:
+        The network in float32 and evaluation mode; `.config` says what was inferred.
+
+    Raises:
+        MissingFileError: nothing is there.
+        CheckpointError: damaged, unknown, wants to run code, or does not fit the network it claims to be.
+        ConfigError: an override that the network does not have, or a value that nobody gave.
+    """
+    return read_import(path, overrides=overrides, name=name).model
+
+
+def read_import(path: str | Path, *, overrides: Mapping[str, Any] | None = None, name: str | None = None) -> Import:
+    """As `import_checkpoint`, with what was found on the way."""
+    from unmingle.checkpoint import fit
+    from unmingle.convert.containers import read_published
+    from unmingle.convert.families import row_of_keys
+
+    published = read_published(path)
+    model_name = name or published.model_name
+    family = row_of_keys(published.state.keys(), model_name, where=str(path)).module
+    config = family.infer_config(
+        published.state, model_name=model_name, model_args=published.model_args, overrides=overrides or {}
+    )
+    model = fit(config, family.convert_state(published.state, config), where=str(path))
+    return Import(model, published.container, model_name, len(published.state))
+
+
+__all__ = ["Import", "import_checkpoint", "read_import"]

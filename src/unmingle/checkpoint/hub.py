@@ -1,0 +1,51 @@
+"""Weights from the hub, on request only: a repository holds one file, and its card is in that file's header."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from unmingle.checkpoint.card import read_card
+from unmingle.errors import MissingFileError, UnknownModelError
+
+HUB_FILE = "model.safetensors"
+
+
+def fetch(hub_id: str, *, cached_only: bool = False) -> Path:
+    """The weights file of a hub repository `owner/name`, downloaded unless it is in the local cache already.
+
+    Args:
+        hub_id: the repository; it holds one `model.safetensors` that `save_checkpoint` wrote.
+        cached_only: never touch the network. `HF_HUB_OFFLINE=1` has the same effect.
+
+    Returns:
+        The file in the local cache; its card has been read.
+
+    Raises:
+        UnknownModelError: no such repository, or it holds no `model.safetensors`.
+        MissingFileError: not in the cache, and the network is off or does not answer.
+        CheckpointError: the file is damaged or is not one of ours.
+    """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, RepositoryNotFoundError
+
+    try:
+        path = Path(hf_hub_download(hub_id, HUB_FILE, local_files_only=cached_only))
+    except (HFValidationError, RepositoryNotFoundError) as error:
+        raise UnknownModelError(f"no hub repository {hub_id!r} can be read; give it as owner/name ({error})") from error
+    except (FileNotFoundError, OSError, EntryNotFoundError, HfHubHTTPError) as error:
+        raise _not_fetched(hub_id, error, cached_only=cached_only) from error
+    read_card(path)
+    return path
+
+
+def _not_fetched(hub_id: str, error: Exception, *, cached_only: bool) -> MissingFileError | UnknownModelError:
+    from huggingface_hub import constants
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
+        return UnknownModelError(f"the hub repository {hub_id!r} holds no {HUB_FILE}; unmingle reads only that file")
+    off = cached_only or constants.HF_HUB_OFFLINE
+    reason = "the network is switched off" if off else f"the hub did not answer ({type(error).__name__})"
+    return MissingFileError(
+        f"{hub_id!r} is not in the local cache and {reason}; with a network run: unmingle models pull {hub_id}"
+    )
