@@ -131,7 +131,14 @@ def draw(job: Job, report: dict[str, Any]) -> None:
     """Draw the mixture and the tracks of a job that is done."""
     from unmingle.inference.plot import plot_separation
 
-    plot_separation(job.source, [job.out_dir / track["path"] for track in report["tracks"]], job.picture)
+    paths = [job.out_dir / track["path"] for track in report["tracks"]]
+    plot_separation(job.source, paths, job.picture, captions=[_caption(track) for track in report["tracks"]])
+
+
+def _caption(track: dict[str, Any]) -> str:
+    name = str(track["name"]).replace("spk", "speaker ")
+    confidence = "" if track["confidence"] is None else f"   confidence {track['confidence']:.2f}"
+    return f"{name}   {track['level_dbfs']:.1f} dBFS   {track['active_seconds']:.1f} s of speech{confidence}"
 
 
 def read_sidecar(job: Job) -> dict[str, Any] | None:

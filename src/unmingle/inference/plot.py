@@ -32,7 +32,7 @@ _WINDOW_MS = 32
 _WINDOWS_PER_COLUMN = 4  # of a long recording only these are analysed; its waveform is always read whole
 _BLOCK_SECONDS = 20
 _TOP_HZ = 8000  # speech has little above; one scale for all rates
-_RANGE_DB = 75
+_RANGE_DB = 70
 _MIXTURE_COLOUR = "#4d5563"
 _TRACK_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # safe for colour-blind eyes
 
@@ -55,13 +55,20 @@ class Overview:
     top_hz: float
 
 
-def plot_separation(mixture: str | Path, tracks: Sequence[str | Path], picture: str | Path) -> Path:
+def plot_separation(
+    mixture: str | Path,
+    tracks: Sequence[str | Path],
+    picture: str | Path,
+    *,
+    captions: Sequence[str] | None = None,
+) -> Path:
     """Draw a mixture and its tracks into one PNG (or PDF, SVG: the suffix decides).
 
     Args:
         mixture: the recording; only its sound is drawn.
         tracks: the separated files, all of one length.
         picture: file to write, whole or not at all.
+        captions: what to write over each track; without them, `speaker 1`, `speaker 2` ...
 
     Returns:
         The path of the picture.
@@ -78,7 +85,8 @@ def plot_separation(mixture: str | Path, tracks: Sequence[str | Path], picture: 
     seconds = max(one.seconds for one in overviews)
     overviews.insert(0, overview(mixture, seconds=seconds))
     figure = Figure(figsize=(11, 0.6 + 2.1 * len(overviews)), dpi=120, layout="constrained")
-    _draw(figure, overviews, title=Path(mixture).name)
+    names = captions or [f"speaker {number}" for number in range(1, len(overviews))]
+    _draw(figure, overviews, captions=[Path(mixture).name, *names])
     return _save(figure, Path(picture))
 
 
@@ -127,24 +135,23 @@ def _spectrum(samples: Array, window: int) -> Array:
     return np.mean(np.abs(spectra) ** 2, axis=0).astype(np.float32)
 
 
-def _draw(figure: Figure, overviews: Sequence[Overview], *, title: str) -> None:
+def _draw(figure: Figure, overviews: Sequence[Overview], *, captions: Sequence[str]) -> None:
     grid = figure.add_gridspec(2 * len(overviews), 1, height_ratios=[1, 2] * len(overviews), hspace=0.02)
     peak = max(0.01, *(float(max(-one.low.min(), one.high.max())) for one in overviews))
-    top_db = float(overviews[0].power_db.max())
+    top_db = float(np.percentile(overviews[0].power_db, 99.8))
     first: Axes | None = None
     for row, one in enumerate(overviews):
         colour = _MIXTURE_COLOUR if row == 0 else _TRACK_COLOURS[(row - 1) % len(_TRACK_COLOURS)]
         wave = figure.add_subplot(grid[2 * row], sharex=first)
         first = first or wave
         _draw_waveform(wave, one, peak=peak, colour=colour)
-        wave.set_title("mixture" if row == 0 else f"speaker {row}", loc="left", color=colour, fontweight="bold")
+        wave.set_title(captions[row], loc="left", color=colour, fontweight="bold")
         spectrogram = figure.add_subplot(grid[2 * row + 1], sharex=first)
         _draw_spectrogram(spectrogram, one, top_db=top_db)
         if row < len(overviews) - 1:
             spectrogram.tick_params(labelbottom=False)
         else:
             _label_time(spectrogram, one.seconds)
-    figure.suptitle(title, x=0.01, ha="left")
 
 
 def _draw_waveform(axes: Axes, one: Overview, *, peak: float, colour: str) -> None:
@@ -167,6 +174,7 @@ def _draw_spectrogram(axes: Axes, one: Overview, *, top_db: float) -> None:
         vmax=top_db,
         interpolation="antialiased",
     )
+    axes.locator_params(axis="y", nbins=5, integer=True)
     axes.set_ylabel("kHz")
 
 
