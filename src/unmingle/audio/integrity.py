@@ -1,0 +1,64 @@
+"""Files whose own header says that they are longer than they are: interrupted downloads and copies.
+
+The decoders play such files up to where they break off and say nothing.
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+from unmingle.errors import AudioReadError
+
+_OPEN_ENDED = 0x7FFFFF00  # sizes from here on, and 0, are written by programs that could not know the length
+_TOLERANCE = 0.99
+
+
+def check_complete(path: Path) -> None:
+    """Refuse a WAV or MP3 file that is shorter than its header says; other formats are checked while they are read.
+
+    Raises:
+        AudioReadError: the file is cut short, or cannot be opened.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(1 << 16)
+            present = path.stat().st_size
+    except OSError as error:
+        raise AudioReadError(f"{path} cannot be read: {error.strerror}; check its permissions") from error
+    declared = _wav_size(start) or _mp3_size(start)
+    if declared is not None and present < declared * _TOLERANCE:
+        raise AudioReadError(
+            f"{path} is cut short: it has {present} of the {declared} bytes that its header promises; get a whole copy"
+        )
+
+
+def _wav_size(start: bytes) -> int | None:
+    """Bytes up to the end of the `data` chunk, when this is a RIFF WAVE file that says so."""
+    if start[:4] != b"RIFF" or start[8:12] != b"WAVE":
+        return None
+    position = 12
+    while position + 8 <= len(start):
+        kind, size = start[position : position + 4], int.from_bytes(start[position + 4 : position + 8], "little")
+        if kind == b"data":
+            return None if size == 0 or size >= _OPEN_ENDED else position + 8 + size
+        position += 8 + size + size % 2
+    return None
+
+
+def _mp3_size(start: bytes) -> int | None:
+    """Bytes of the stream, when this is an MP3 file whose first frame is an information (Xing, Info) frame."""
+    offset = 0
+    if start[:3] == b"ID3" and len(start) >= 10:
+        high, *rest = start[6:10]
+        offset = 10 + ((high << 21) | (rest[0] << 14) | (rest[1] << 7) | rest[2])
+    frame = start[offset : offset + 200]
+    if len(frame) < 4 or frame[0] != 0xFF or frame[1] & 0xE0 != 0xE0:
+        return None
+    tag = max(frame.find(b"Xing"), frame.find(b"Info"))
+    if tag < 0 or len(frame) < tag + 16:
+        return None
+    flags, _, second = struct.unpack(">III", frame[tag + 4 : tag + 16])
+    if flags & 3 != 3:  # bit 0: number of frames, bit 1: number of bytes; both, in this order
+        return None
+    return offset + second

@@ -1,0 +1,31 @@
+"""Levels in decibels below full scale (dBFS): an RMS of 1.0 is 0 dBFS, and -120 dBFS stands for silence."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from unmingle.audio.framing import Samples
+
+FLOOR_DBFS = -120.0
+
+
+def power_dbfs(power: float) -> float:
+    """Mean square -> dBFS, never below `FLOOR_DBFS`."""
+    return max(FLOOR_DBFS, 10.0 * float(np.log10(max(power, 1e-30))))
+
+
+def rms_dbfs(samples: Samples) -> float:
+    """Root mean square of all samples together, in dBFS; no samples are silence."""
+    if samples.size == 0:
+        return FLOOR_DBFS
+    return power_dbfs(float(np.mean(np.square(samples, dtype=np.float64))))
+
+
+def peak(samples: Samples) -> float:
+    """Largest magnitude; 1.0 is full scale."""
+    return float(np.max(np.abs(samples), initial=0.0))
+
+
+def gain_from_db(decibels: float) -> float:
+    """Factor on samples; 20 dB is 10."""
+    return float(10.0 ** (decibels / 20.0))
