@@ -147,7 +147,17 @@ def read_sidecar(job: Job) -> dict[str, Any] | None:
         report = json.loads(job.sidecar.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return report if isinstance(report, dict) else None
+    return report if _is_report(report) else None
+
+
+def _is_report(value: Any) -> bool:
+    """Whether a JSON value has what is used of a sidecar; somebody may have edited it."""
+    kinds = {"input": dict, "settings": dict, "tracks": list, "conversions": list, "warnings": list}
+    return (
+        isinstance(value, dict)
+        and all(isinstance(value.get(key), kind) for key, kind in kinds.items())
+        and all(isinstance(track, dict) and isinstance(track.get("path"), str) for track in value["tracks"])
+    )
 
 
 def _write_sidecar(job: Job, report: SeparationReport) -> dict[str, Any]:
@@ -175,15 +185,15 @@ def _is_done(job: Job, report: dict[str, Any], settings: Settings) -> bool:
     Raises:
         OutputExistsError: it was separated in another way.
     """
-    names = [track["path"] for track in report.get("tracks", ())]
+    names = [track["path"] for track in report["tracks"]]
     if not names or not all((job.out_dir / name).is_file() for name in names):
         return False
     asked = {"model": settings.model.name, "format": job.format, **asdict(settings.options)}
-    was = {"model": report.get("model"), "format": report.get("format"), **report.get("settings", {})}
+    was = {"model": report.get("model"), "format": report.get("format"), **report["settings"]}
     other = [
         f"{name} {was.get(name)!r} instead of {value!r}" for name, value in asked.items() if was.get(name) != value
     ]
-    if job.source.is_file() and report.get("input", {}).get("size_bytes") != job.source.stat().st_size:
+    if job.source.is_file() and report["input"].get("size_bytes") != job.source.stat().st_size:
         other.append("another version of the recording")
     if other and not settings.overwrite:
         raise OutputExistsError(
