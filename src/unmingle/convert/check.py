@@ -1,0 +1,175 @@
+"""Parity with the published networks: `python -m unmingle.convert.check FILE...`.
+
+A vector file is a safetensors file with weights under `state/<published name>`, `input`, `output`, and the published
+configuration as JSON under the metadata key `spec`. Each is rebuilt from that alone and run; one line per file says
+`name  max_abs_error  ok|FAIL`. Reasons for a FAIL without a number go to stderr. Exit code 0: every file is ok.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from unmingle.errors import CheckpointError, ShapeError, UnmingleError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from unmingle.models.base import SeparationModel
+
+STATE = "state/"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How one vector file came out.
+
+    Attributes:
+        name: the file's name.
+        max_abs_error: largest difference from the stored output; nan when there was no comparison.
+        tolerance: the largest difference allowed.
+        reason: why there was no comparison.
+    """
+
+    name: str
+    max_abs_error: float = float("nan")
+    tolerance: float = 0.0
+    reason: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the difference is a number within the tolerance."""
+        return self.max_abs_error <= self.tolerance
+
+    def __str__(self) -> str:
+        """The line that is printed."""
+        return f"{self.name}  {self.max_abs_error:.3e}  {'ok' if self.ok else 'FAIL'}"
+
+
+@dataclass(frozen=True)
+class Vector:
+    """The contents of a vector file: published configuration, weights, and a run of the published network."""
+
+    spec: Mapping[str, Any]
+    state: Mapping[str, Tensor]
+    input: Tensor
+    output: Tensor
+
+
+def check_file(path: str | Path) -> Verdict:
+    """Rebuild the network of one vector file, run it, and compare; any failure is a verdict, not an exception.
+
+    Args:
+        path: the vector file.
+    """
+    name = Path(path).name or str(path)
+    try:
+        return _compare(name, read_vector(path))
+    except UnmingleError as error:
+        return Verdict(name, reason=str(error))
+    except Exception as error:  # a vector may ask for anything; the other files still get their line
+        return Verdict(name, reason=f"{path}: {type(error).__name__}: {error}")
+
+
+def read_vector(path: str | Path) -> Vector:
+    """Read a vector file.
+
+    Raises:
+        MissingFileError: nothing is there.
+        CheckpointError: damaged, or not a vector file.
+    """
+    from unmingle.checkpoint import read_metadata, read_tensors
+    from unmingle.convert.containers import strip_prefixes
+
+    spec = _read_spec(path, read_metadata(path))
+    tensors = read_tensors(path)
+    state = {key.removeprefix(STATE): value for key, value in tensors.items() if key.startswith(STATE)}
+    absent = [name for name in ("input", "output") if name not in tensors]
+    if absent or not state:
+        raise CheckpointError(
+            f"{path} is no parity vector: it holds no {' and no '.join(absent) or STATE + ' tensors'}"
+        )
+    state = {key: value.float() if value.is_floating_point() else value for key, value in strip_prefixes(state).items()}
+    return Vector(spec, state, tensors["input"].float(), tensors["output"].float())
+
+
+def run(model: SeparationModel, mixture: Tensor) -> Tensor:
+    """Run a network on input of any published rank.
+
+    Args:
+        model: the network.
+        mixture: (time,), (batch, time) or (batch, 1, time).
+
+    Returns:
+        (n_src, time) for a mixture of rank 1, else (batch, n_src, time).
+
+    Raises:
+        ShapeError: another rank, or more than one channel.
+    """
+    import torch
+
+    shape = tuple(mixture.shape)
+    if mixture.ndim not in (1, 2, 3) or (mixture.ndim == 3 and shape[1] != 1):
+        raise ShapeError(f"input has shape {shape}; (time,), (batch, time) or (batch, 1, time) was wanted")
+    with torch.inference_mode():
+        estimates = model(mixture.reshape(-1, shape[-1]) if mixture.ndim != 2 else mixture)
+    return estimates.squeeze(0) if mixture.ndim == 1 else estimates
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Check every file, print a line for each, and give the exit code: 0 all ok, 1 some FAIL (2, misuse, is raised)."""
+    parser = argparse.ArgumentParser(
+        prog="python -m unmingle.convert.check", description="Parity with published networks."
+    )
+    parser.add_argument("files", nargs="+", metavar="FILE", help="a parity vector (.safetensors)")
+    verdicts: list[Verdict] = []
+    for path in parser.parse_args(arguments).files:
+        verdict = check_file(path)
+        if verdict.reason:
+            sys.stderr.write(f"{verdict.name}: {verdict.reason}\n")
+        sys.stdout.write(f"{verdict}\n")
+        sys.stdout.flush()
+        verdicts.append(verdict)
+    return 0 if all(verdict.ok for verdict in verdicts) else 1
+
+
+def _compare(name: str, vector: Vector) -> Verdict:
+    from unmingle.checkpoint import fit
+    from unmingle.convert.families import row_of_kind
+
+    row = row_of_kind(str(vector.spec["family"]))
+    config = row.module.config_from_published(vector.spec)
+    model = fit(config, row.module.convert_state(vector.state, config), where=name)
+    estimates = run(model, vector.input)
+    if estimates.shape != vector.output.shape:
+        raise ShapeError(f"the network gives {tuple(estimates.shape)} where {tuple(vector.output.shape)} is stored")
+    return Verdict(name, float((estimates - vector.output).abs().max()), row.tolerance)
+
+
+def _read_spec(path: str | Path, metadata: Mapping[str, str]) -> Mapping[str, Any]:
+    if "spec" not in metadata:
+        raise CheckpointError(
+            f"{path} is of kind {_kind(metadata)}, which is not known here; a metadata key `spec` was wanted"
+        )
+    try:
+        spec: object = json.loads(metadata["spec"])
+    except ValueError as error:
+        raise CheckpointError(f"{path}: the metadata key `spec` is not JSON ({error})") from error
+    if not isinstance(spec, dict) or "family" not in spec:
+        raise CheckpointError(f"{path}: the metadata key `spec` names no family")
+    return cast("dict[str, Any]", spec)
+
+
+def _kind(metadata: Mapping[str, str]) -> str:
+    stated = metadata.get("kind") or re.search(r'"kind": *"([^"]*)"', metadata.get("config", ""))
+    return repr(stated if isinstance(stated, str) else stated[1]) if stated else "'' (it does not say)"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
