@@ -198,10 +198,12 @@ def _sample_rate(window: int, stated: Mapping[str, Any]) -> int:
 
 
 def _n_iterations(stated: Mapping[str, Any]) -> int:
-    if "n_iterations" in stated:
-        return int(stated["n_iterations"])
-    logger.warning("the weights do not say how often the block is applied; taking 16, as published (n_iterations)")
-    return 16
+    if "n_iterations" not in stated:
+        raise ConfigError(
+            "how often a TDANet's block is applied cannot be seen from its weights and was not given; "
+            "pass n_iterations (--n-iterations), which is 16 in every published TDANet"
+        )
+    return int(stated["n_iterations"])
 
 
 def _form(state: Mapping[str, Tensor], model_name: str | None) -> Form:
