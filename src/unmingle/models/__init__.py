@@ -1,1 +1,37 @@
-"""models."""
+"""The networks, one paper per file, and the table that builds one from its configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from unmingle.errors import ConfigError
+from unmingle.models.afrcnn import AFRCNN
+from unmingle.models.base import SeparationModel
+from unmingle.models.tdanet import TDANet
+from unmingle.presets.afrcnn import AFRCNNConfig
+from unmingle.presets.tdanet import TDANetConfig
+
+if TYPE_CHECKING:
+    from unmingle.presets import ModelConfig
+
+MODELS: dict[str, tuple[type[ModelConfig], Callable[[Any], SeparationModel]]] = {
+    "afrcnn": (AFRCNNConfig, AFRCNN),
+    "tdanet": (TDANetConfig, TDANet),
+}
+
+
+def build_model(config: ModelConfig) -> SeparationModel:
+    """A network with fresh weights.
+
+    Raises:
+        ConfigError: no model has this configuration.
+    """
+    for config_type, model_type in MODELS.values():
+        if isinstance(config, config_type):
+            return model_type(config)
+    wanted = ", ".join(config_type.__name__ for config_type, _ in MODELS.values())
+    raise ConfigError(f"{type(config).__name__} is no model configuration; wanted one of {wanted}")
+
+
+__all__ = ["MODELS", "SeparationModel", "build_model"]

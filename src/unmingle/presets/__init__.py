@@ -5,15 +5,21 @@ A configuration says which network to build; a preset is a configuration with th
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol
+import types
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Any, ClassVar, Literal, Protocol, Union, get_args, get_origin, get_type_hints
 
-from unmingle.presets import tdanet
+from unmingle.errors import ConfigError, UnknownModelError, did_you_mean
+from unmingle.presets import afrcnn, tdanet
+from unmingle.presets.afrcnn import AFRCNNConfig
 from unmingle.presets.tdanet import TDANetConfig
 
 
 class ModelConfig(Protocol):
-    """What every model configuration has, whatever its family."""
+    """What every model configuration has, whatever its family: a frozen dataclass of plain values."""
 
+    __dataclass_fields__: ClassVar[dict[str, Any]]
     family: ClassVar[str]
 
     @property
@@ -32,7 +38,81 @@ class ModelConfig(Protocol):
         ...
 
 
-CONFIGS: dict[str, type[ModelConfig]] = {"tdanet": TDANetConfig}
-PRESETS: dict[str, ModelConfig] = {**tdanet.PRESETS}
+CONFIGS: dict[str, type[ModelConfig]] = {"afrcnn": AFRCNNConfig, "tdanet": TDANetConfig}
+PRESETS: dict[str, ModelConfig] = {**afrcnn.PRESETS, **tdanet.PRESETS}
 
-__all__ = ["CONFIGS", "PRESETS", "ModelConfig", "TDANetConfig"]
+
+def find_preset(name: str) -> ModelConfig:
+    """The configuration of a named preset.
+
+    Raises:
+        UnknownModelError: no preset has that name; the message has the near ones.
+    """
+    if name not in PRESETS:
+        raise UnknownModelError(f"no preset is called {name!r}{did_you_mean(name, PRESETS)}")
+    return PRESETS[name]
+
+
+def config_from_dict(family: str, values: Mapping[str, Any]) -> ModelConfig:
+    """Build the configuration of a family from plain values, as read from JSON or YAML.
+
+    Args:
+        family: a key of `CONFIGS`.
+        values: fields; those left out have their defaults.
+    Raises:
+        ConfigError: no such family or field (the message has the near name), a value of the wrong type or out of range.
+    """
+    if family not in CONFIGS:
+        raise ConfigError(
+            f"no model family is called {family!r}, only {', '.join(CONFIGS)}{did_you_mean(family, CONFIGS)}"
+        )
+    config_type = CONFIGS[family]
+    hints = get_type_hints(config_type)
+    names = [field.name for field in fields(config_type)]
+    for name in values:
+        if name not in names:
+            raise ConfigError(
+                f"{config_type.__name__} has no field {name!r}, only {', '.join(names)}{did_you_mean(name, names)}"
+            )
+    return config_type(**{name: _checked(name, value, hints[name]) for name, value in values.items()})
+
+
+def config_to_dict(config: ModelConfig) -> dict[str, Any]:
+    """Every field as a plain value; `config_from_dict` of the same family makes an equal configuration from it."""
+    return asdict(config)
+
+
+def _checked(name: str, value: Any, wanted: Any) -> Any:
+    if not _fits(value, wanted):
+        raise ConfigError(f"{name} is {value!r} ({type(value).__name__}); wanted {_describe(wanted)}")
+    return float(value) if wanted is float else value
+
+
+def _fits(value: Any, wanted: Any) -> bool:
+    if get_origin(wanted) is Literal:
+        return any(type(value) is type(choice) and value == choice for choice in get_args(wanted))
+    if get_origin(wanted) in (Union, types.UnionType):
+        return any(_fits(value, choice) for choice in get_args(wanted))
+    if wanted is float:
+        return type(value) in (int, float)
+    return type(value) is wanted  # exact: True is no number
+
+
+def _describe(wanted: Any) -> str:
+    if get_origin(wanted) is Literal:
+        return "one of " + ", ".join(repr(choice) for choice in get_args(wanted))
+    if get_origin(wanted) in (Union, types.UnionType):
+        return " or ".join(_describe(choice) for choice in get_args(wanted))
+    return "nothing" if wanted is type(None) else wanted.__name__
+
+
+__all__ = [
+    "CONFIGS",
+    "PRESETS",
+    "AFRCNNConfig",
+    "ModelConfig",
+    "TDANetConfig",
+    "config_from_dict",
+    "config_to_dict",
+    "find_preset",
+]
