@@ -1,0 +1,99 @@
+"""What every network promises, whatever its paper."""
+
+from dataclasses import replace
+from typing import get_args
+
+import pytest
+import torch
+
+from unmingle.checkpoint import load_checkpoint, save_checkpoint
+from unmingle.errors import ConfigError, ShapeError, SignalError
+from unmingle.models import MODELS, build_model
+from unmingle.presets import CONFIGS, AFRCNNConfig, TDANetConfig
+from unmingle.presets.afrcnn import Scheme
+from unmingle.presets.tdanet import Form
+
+ATOL = 2e-6
+
+_AFRCNN = AFRCNNConfig(window=9, n_basis=12, channels=8, hidden=8, depth=3, n_iterations=2)
+_TDANET = TDANetConfig(sample_rate=8000, window_ms=4, channels=8, hidden=16, depth=3, n_iterations=2)
+TINY = {
+    "afrcnn": [replace(_AFRCNN, scheme=scheme) for scheme in get_args(Scheme)]
+    + [replace(_AFRCNN, depth=2), replace(_AFRCNN, n_src=3), replace(_AFRCNN, n_iterations=1)],
+    "tdanet": [replace(_TDANET, form=form) for form in get_args(Form)]
+    + [replace(_TDANET, form=form, depth=2) for form in get_args(Form)]
+    + [replace(_TDANET, n_src=3, depth=6, window_ms=2), replace(_TDANET, n_iterations=1)],
+}
+
+
+def _name(config):
+    values = [f"{key}={value}" for key, value in vars(config).items() if value != getattr(type(config)(), key)]
+    return f"{config.family}({','.join(values)})"
+
+
+@pytest.fixture(params=[config for family in MODELS for config in TINY[family]], ids=_name)
+def model(request):
+    torch.manual_seed(0)
+    return build_model(request.param).eval()
+
+
+def test_every_family_is_in_the_contract():
+    assert MODELS.keys() == TINY.keys() == CONFIGS.keys()
+
+
+@torch.inference_mode()
+def test_any_length_from_one_window_up_comes_back_whole(model):
+    for extra in (0, 1, 2, 7, 58, 331):
+        mixture = torch.randn(2, model.config.window + extra)
+        estimates = model(mixture)
+        assert estimates.shape == (2, model.config.n_src, mixture.shape[-1])
+        assert estimates.isfinite().all()
+
+
+def test_gradient_reaches_every_parameter_that_is_used(model):
+    estimates = model(torch.randn(2, 400))
+    (estimates * torch.randn_like(estimates)).sum().backward()
+    reached = {name for name, value in model.named_parameters() if value.grad is not None and value.grad.any()}
+    every = {name for name, _ in model.named_parameters()}
+    assert every - reached == model.unused_parameters()
+
+
+@torch.inference_mode()
+def test_evaluation_is_deterministic(model):
+    mixture = torch.randn(1, 300)
+    assert torch.equal(model(mixture), model(mixture))
+
+
+@torch.inference_mode()
+def test_silence_stays_finite(model):
+    assert model(torch.zeros(1, 300)).isfinite().all()
+
+
+@torch.inference_mode()
+def test_an_utterance_ignores_its_neighbours(model):
+    batch = torch.randn(3, 301) * torch.tensor([[0.01], [1.0], [5.0]])
+    alone = torch.cat([model(one) for one in batch.split(1)])
+    torch.testing.assert_close(model(batch), alone, rtol=1e-5, atol=ATOL)
+
+
+@torch.inference_mode()
+def test_saving_and_loading_changes_nothing(model, tmp_path):
+    save_checkpoint(tmp_path / "tiny.safetensors", model, name="tiny")
+    loaded = load_checkpoint(tmp_path / "tiny.safetensors")
+    mixture = torch.randn(1, 300)
+    assert loaded.config == model.config
+    assert torch.equal(loaded(mixture), model(mixture))
+
+
+def test_anything_but_batch_and_time_is_refused_with_its_shape(model):
+    for shape in [(300,), (1, 1, 300), (2, 0), (0, 300)]:
+        with pytest.raises(ShapeError, match=r"\(batch, time\)") as refusal:
+            model(torch.zeros(shape))
+        assert str(shape) in str(refusal.value)
+    with pytest.raises(SignalError, match="int16"):
+        model(torch.zeros(1, 300, dtype=torch.int16))
+
+
+def test_what_is_no_configuration_builds_nothing():
+    with pytest.raises(ConfigError, match=r"dict .*AFRCNNConfig, TDANetConfig"):
+        build_model({"n_src": 2})  # pyright: ignore[reportArgumentType]
