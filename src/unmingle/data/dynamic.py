@@ -1,20 +1,192 @@
-"""Dynamic mixing: mixtures made while training, each a pure function of (seed, number of the mixture)."""
+"""Dynamic mixing: mixtures made while training, each a pure function of (seed, number of the mixture).
+
+    sample number = (step * world_size + rank) * batch_size + place in the batch
+
+Nothing is remembered between samples, so a resumed run sees exactly the mixtures it would have seen.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
 from unmingle.data.batch import Batch
+from unmingle.data.rooms import RoomBank
 from unmingle.data.settings import DataSettings
+from unmingle.data.store import Store, open_store
+from unmingle.errors import ConfigError
+from unmingle.simulation.mixing import (
+    at_level,
+    balanced_levels,
+    interpolate,
+    noise_at_snr,
+    repeat_to,
+    rms,
+)
+from unmingle.simulation.pool import SpeakerPool
+
+Samples = NDArray[np.float32]
+
+SILENT_RMS = 1e-3  # -60 dB: a pause, not a voice
+ATTEMPTS = 20
 
 
 class DynamicMixing:
     """An endless source of batches made from single voices; see `MixingSettings` for what is drawn."""
 
-    def __init__(self, settings: DataSettings, *, rank: int = 0, world_size: int = 1) -> None:
-        """Decode the speech and noise that the settings name, or find them decoded."""
+    def __init__(
+        self,
+        settings: DataSettings,
+        *,
+        rank: int = 0,
+        world_size: int = 1,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        """Decode the speech and noise that the settings name, or find them decoded.
+
+        Args:
+            settings: `speech` must be set.
+            rank: number of this process among `world_size` that train together.
+            world_size: how many processes train together; each sees other mixtures.
+            progress: called with (utterances done, utterances in all) while decoding.
+
+        Raises:
+            ConfigError: there is no speech, or too few speakers.
+        """
+        if not settings.speech:
+            raise ConfigError("dynamic mixing needs data.speech: a folder speaker/*.wav, a manifest or Lhotse cuts")
         self.settings = settings
         self.rank = rank
         self.world_size = world_size
+        self.speech = _open(settings, settings.speech, speakers=True, progress=progress)
+        self.noise = _open(settings, settings.noise, speakers=False, progress=None) if settings.noise else None
+        self.pool = SpeakerPool(
+            self.speech.utterances,
+            sample_rate=settings.sample_rate,
+            speaker_seconds=settings.mixing.speaker_seconds,
+        )
+        self._check_speakers()
+        self._by_gender = {gender: self.pool.of_gender(gender) for gender in {"F", "M"} & set(self.pool.genders)}
+        self.rooms = RoomBank.open(settings) if settings.mixing.room_share else None
+
+    def _check_speakers(self) -> None:
+        if len(self.pool.speakers) < self.settings.n_src:
+            raise ConfigError(
+                f"a mixture wants {self.settings.n_src} different speakers, but {self.settings.speech} has "
+                f"{len(self.pool.speakers)}"
+            )
 
     def batch(self, step: int) -> Batch:
         """Batch of one step; the same for the same settings, rank and step, whatever was asked before."""
-        raise NotImplementedError
+        first = (step * self.world_size + self.rank) * self.settings.batch_size
+        made = [self.sample(first + place, step=step) for place in range(self.settings.batch_size)]
+        mixtures, sources = zip(*made, strict=True)
+        return Batch(torch.from_numpy(np.stack(mixtures)), torch.from_numpy(np.stack(sources)))
+
+    def sample(self, number: int, *, step: int) -> tuple[Samples, Samples]:
+        """One mixture (time,) and its sources (n_src, time), float32.
+
+        Args:
+            number: of the sample; with the seed it decides everything drawn.
+            step: training step, for the easy start alone.
+        """
+        settings = self.settings.mixing
+        rng = self._rng(number)
+        ease = self._ease(step)
+        speakers = self._speakers(rng, ease)
+        voices = [self._voice(rng, speaker) for speaker in speakers]
+        levels = balanced_levels([rng.uniform(*settings.level_db) for _ in voices[1:]])
+        heard = wanted = np.stack([at_level(voice, level) for voice, level in zip(voices, levels, strict=True)])
+        if self.rooms and rng.random() < settings.room_share:
+            heard, wanted = self.rooms.through(rng, heard, levels)
+        mixture = heard.sum(0)
+        if ease == 0 and rng.random() < settings.noise_share:
+            mixture = mixture + self._noise(rng, mixture, speakers)
+        level = rng.uniform(*settings.mixture_rms_db)
+        scale = 10 ** (level / 20) / max(rms(mixture), SILENT_RMS)
+        return (mixture * scale).astype(np.float32), (wanted * scale).astype(np.float32)
+
+    def is_mixed_gender(self, number: int, *, step: int = 0) -> bool | None:
+        """Whether the speakers of a sample are of two genders; None when a gender is not known."""
+        speakers = self._speakers(self._rng(number), self._ease(step))
+        genders = {self.pool.genders[speaker] for speaker in speakers}
+        return None if None in genders else len(genders) > 1
+
+    def _rng(self, number: int) -> np.random.Generator:
+        return np.random.default_rng([self.settings.seed, number])
+
+    def _ease(self, step: int) -> float:
+        """1.0 at the first step of the easy start, 0.0 from its end on."""
+        easy_steps = self.settings.mixing.easy_steps
+        return max(0.0, 1 - step / easy_steps) if easy_steps else 0.0
+
+    def _speakers(self, rng: np.random.Generator, ease: float) -> list[int]:
+        """Different speakers; the second of the same gender as the first, or not, by the share wanted."""
+        settings = self.settings.mixing
+        speakers = [self.pool.draw_speaker(rng)]
+        gender = self.pool.genders[speakers[0]]
+        among = None
+        if settings.mixed_gender_share is not None and gender in self._by_gender:
+            hard, easy = settings.mixed_gender_share, settings.easy_mixed_gender_share
+            mixed = rng.random() < hard + ease * (easy - hard)
+            among = self._by_gender[gender] ^ mixed
+        for _ in range(self.settings.n_src - 1):
+            speakers.append(self.pool.draw_speaker(rng, without=speakers, among=among))
+            among = None
+        return speakers
+
+    def _voice(self, rng: np.random.Generator, speaker: int) -> Samples:
+        """A stretch of a speaker's speech without pauses as long as itself, played a little faster or slower."""
+        voice = self._cut(rng, speaker)
+        for _ in range(ATTEMPTS - 1):
+            if rms(voice) > SILENT_RMS:
+                break
+            voice = self._cut(rng, speaker)
+        return voice
+
+    def _cut(self, rng: np.random.Generator, speaker: int) -> Samples:
+        length = self.settings.segment
+        speed = rng.uniform(*self.settings.mixing.speed)
+        wanted = int(length * speed) + 2
+        index = self.pool.draw_utterance(rng, speaker)
+        spare = self.speech.utterances[index].n_samples - wanted
+        voice = self.speech.read(index, int(rng.integers(spare + 1)) if spare > 0 else 0, wanted)
+        if len(voice) < wanted:
+            before = int(rng.integers(wanted - len(voice) + 1))
+            voice = np.pad(voice, (before, wanted - len(voice) - before))
+        voice = interpolate(voice, speed=speed, length=length)
+        return voice - voice.mean()
+
+    def _noise(self, rng: np.random.Generator, speech: Samples, speakers: list[int]) -> Samples:
+        settings = self.settings.mixing
+        babble = self.noise is None or rng.random() < settings.babble_share
+        noise = self._babble(rng, speakers) if babble else self._recorded(rng, self.noise)
+        return noise_at_snr(speech, noise, rng.uniform(*settings.noise_snr_db)).astype(np.float32)
+
+    def _babble(self, rng: np.random.Generator, speakers: list[int]) -> Samples:
+        """Several voices at once, none of them of the mixture's own speakers unless there are no others."""
+        taken = speakers if len(self.pool.speakers) > len(speakers) else []
+        talkers = [self.pool.draw_speaker(rng, without=taken) for _ in range(self.settings.mixing.babble_talkers)]
+        return np.sum([at_level(self._voice(rng, talker), 0.0) for talker in talkers], axis=0)
+
+    def _recorded(self, rng: np.random.Generator, noise: Store | None) -> Samples:
+        assert noise is not None
+        length = self.settings.segment
+        index = int(rng.integers(len(noise)))
+        spare = noise.utterances[index].n_samples - length
+        samples = repeat_to(noise.read(index, int(rng.integers(spare + 1)) if spare > 0 else 0, length), length)
+        return samples - samples.mean()
+
+
+def _open(settings: DataSettings, path: str, *, speakers: bool, progress: Callable[[int, int], None] | None) -> Store:
+    return open_store(
+        path,
+        sample_rate=settings.sample_rate,
+        cache_dir=settings.cache_dir,
+        exclude_corpora=settings.exclude_corpora,
+        speakers=speakers,
+        progress=progress,
+    )

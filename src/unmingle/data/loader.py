@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from unmingle.data.batch import Batch, BatchSource
+from unmingle.data.dataset import ManifestBatches, ManifestDataset, WholeMixtures, made_up_mixtures
+from unmingle.data.dynamic import DynamicMixing
+from unmingle.data.manifest import read_manifest
 from unmingle.data.settings import DataSettings
+from unmingle.errors import ConfigError
 
 # Batches wait in a queue this long; enough to ride over a garbage collection or a validation, little memory.
 PREFETCH = 8
@@ -61,23 +65,50 @@ def training_loader(
     )
 
 
-def training_batches(settings: DataSettings, *, rank: int = 0, world_size: int = 1) -> BatchSource:
+def training_batches(
+    settings: DataSettings,
+    *,
+    rank: int = 0,
+    world_size: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> BatchSource:
     """The batches a recipe trains on: dynamic mixing of `speech`, or segments of the fixed mixtures in `manifest`.
 
     Args:
         settings: the `data` part of a recipe.
         rank: number of this process among `world_size` that train together; each sees other mixtures.
         world_size: how many processes train together.
+        progress: called with (utterances done, utterances in all) while speech is decoded for the first time.
+
     Raises:
         ConfigError: neither `speech` nor `manifest` is set, or nothing usable is found there.
     """
-    raise NotImplementedError
+    if settings.speech:
+        return DynamicMixing(settings, rank=rank, world_size=world_size, progress=progress)
+    if not settings.manifest:
+        raise ConfigError("nothing to train on: set data.speech (dynamic mixing) or data.manifest (fixed mixtures)")
+    dataset = ManifestDataset(
+        read_manifest(settings.manifest, sample_rate=settings.sample_rate),
+        sample_rate=settings.sample_rate,
+        segment=settings.segment,
+        normalize=settings.normalize,
+        seed=settings.seed,
+    )
+    return ManifestBatches(
+        dataset, batch_size=settings.batch_size, n_src=settings.n_src, rank=rank, world_size=world_size
+    )
 
 
 def validation_batches(settings: DataSettings) -> Sequence[Batch] | None:
     """What a recipe validates on, or None when it names nothing.
 
     `len()` and indexing give `Batch`es: whole files one at a time for `valid_manifest`, batches of equal segments for
-    `valid_speech`. The same batches at every call.
+    `valid_speech`. The same batches at every call, whatever else the recipe says.
+
+    Raises:
+        ManifestError, ConfigError: what is named cannot be used.
     """
-    raise NotImplementedError
+    if settings.valid_manifest:
+        entries = read_manifest(settings.valid_manifest, sample_rate=settings.sample_rate)
+        return WholeMixtures(ManifestDataset(entries, sample_rate=settings.sample_rate, normalize=settings.normalize))
+    return made_up_mixtures(settings) if settings.valid_speech else None

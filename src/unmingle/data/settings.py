@@ -25,7 +25,8 @@ class MixingSettings:
         room_share: share of mixtures heard in a simulated room.
         n_rooms: rooms simulated once per run and drawn from.
         room_targets: what the sources of a mixture in a room are: the whole reverberant voice, or its first 50 ms.
-        mixed_gender_share: share of mixtures whose second speaker is of another gender than the first; None: ignore gender.
+        mixed_gender_share: share of mixtures whose second speaker is of another gender than the first; None: gender
+            plays no part.
         easy_steps: over these first steps the share of mixed-gender pairs moves from `easy_mixed_gender_share` to
             `mixed_gender_share`, and no noise is added; 0: no easy start.
         mixture_rms_db: range of the root mean square of the finished mixture, dB over 1.0.

@@ -1,0 +1,106 @@
+"""The index format of the papers' public code: per split a folder of JSON lists of [path, number of samples].
+
+    tt/mix.json  tt/s1.json  tt/s2.json      (`mix_clean.json` for Libri2Mix, `mix_both.json` for WHAM!)
+
+Lists are sorted by file name, and line i of every list belongs to mixture i. Paths are absolute, or relative to the
+folder of the lists. Sample rate and speakers are not stated.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from unmingle.audio.io import probe
+from unmingle.data.files import write_text_atomically
+from unmingle.data.manifest import Entry
+from unmingle.errors import AudioReadError, ManifestError, MissingFileError
+
+MIXTURE_NAMES = ("mix", "mix_clean", "mix_both", "mixture")  # in the order in which they are looked for
+
+
+def read_index(path: Path | str, *, sample_rate: int | None = None) -> list[Entry]:
+    """The mixtures of one split.
+
+    Args:
+        path: the folder of the lists, or its mixture list when it has several.
+        sample_rate: Hz; None: asked of the first mixture file.
+
+    Raises:
+        ManifestError: a list is missing or malformed, the lists disagree, or no sample rate can be found out.
+    """
+    path = Path(path)
+    mixture_list = _mixture_list(path) if path.is_dir() else path
+    folder = mixture_list.resolve().parent
+    mixtures = _read_list(mixture_list)
+    columns = [_read_list(source) for source in _numbered(folder, "s")]
+    if not columns:
+        raise ManifestError(f"{folder} has no s1.json beside {mixture_list.name}")
+    for number, column in enumerate(columns, start=1):
+        if [Path(each).name for each, _ in column] != [Path(each).name for each, _ in mixtures]:
+            raise ManifestError(f"{folder}: s{number}.json does not list the file names of {mixture_list.name}")
+    rate = sample_rate or _rate_of(folder / mixtures[0][0])
+    return [
+        Entry(
+            id=Path(mixture).stem,
+            sample_rate=rate,
+            mixture=_absolute(folder, mixture),
+            sources=tuple(_absolute(folder, column[number][0]) for column in columns),
+            extra={"samples": length},
+        )
+        for number, (mixture, length) in enumerate(mixtures)
+    ]
+
+
+def write_index(folder: Path | str, entries: Sequence[Entry], *, mixture_name: str = "mix") -> None:
+    """Write a split in the papers' index format: absolute paths, lengths from the files' headers."""
+    folder = Path(folder)
+    ordered = sorted(entries, key=lambda entry: entry.mixture.name)
+    columns = {mixture_name: [entry.mixture for entry in ordered]}
+    for number in range(ordered[0].n_src):
+        columns[f"s{number + 1}"] = [entry.sources[number] for entry in ordered]
+    for name, paths in columns.items():
+        rows = [[str(path), probe(path).frames] for path in paths]
+        write_text_atomically(folder / f"{name}.json", json.dumps(rows, indent=1))
+
+
+def _mixture_list(folder: Path) -> Path:
+    found = [folder / f"{name}.json" for name in MIXTURE_NAMES if (folder / f"{name}.json").is_file()]
+    if not found:
+        wanted = ", ".join(f"{name}.json" for name in MIXTURE_NAMES)
+        raise ManifestError(f"{folder} is no index folder: it holds none of {wanted}")
+    return found[0]
+
+
+def _numbered(folder: Path, letter: str) -> list[Path]:
+    """s1.json, s2.json, ... as far as they go without a gap."""
+    found: list[Path] = []
+    while (path := folder / f"{letter}{len(found) + 1}.json").is_file():
+        found.append(path)
+    return found
+
+
+def _read_list(path: Path) -> list[tuple[str, int]]:
+    try:
+        rows = cast("list[Any]", json.loads(path.read_text(encoding="utf-8")))
+        pairs = [(str(name), int(length)) for name, length in rows]
+    except (ValueError, TypeError) as error:
+        raise ManifestError(f"{path} is not a JSON list of [path, number of samples]: {error}") from error
+    if not pairs:
+        raise ManifestError(f"{path} lists no files")
+    return sorted(pairs, key=lambda pair: re.split(r"[\\/]", pair[0])[-1])
+
+
+def _rate_of(path: Path) -> int:
+    try:
+        return probe(path).sample_rate
+    except (MissingFileError, AudioReadError) as error:
+        raise ManifestError(f"the index does not state a sample rate, and {error}; give the sample rate") from error
+
+
+def _absolute(folder: Path, path: str) -> Path:
+    return Path(os.path.normpath(folder / path))
