@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -53,17 +54,13 @@ def info(
     as_json: AsJson = False,
 ) -> None:
     """Say what a model is: rate, speakers, size, training data, licence, scores, configuration."""
-    from unmingle.inference.handle import list_models, load_model
+    from unmingle.inference.handle import list_models
     from unmingle.presets import PRESETS
 
     if name in PRESETS and name not in {entry.name for entry in list_models() if entry.bundled}:
         described = _describe_preset(name, PRESETS[name])
     else:
-        from unmingle.checkpoint import read_card
-
-        path = load_model(name).path
-        assert path is not None  # only a model made from a network in memory has none
-        described = {**_describe_card(read_card(path)), "path": str(path)}
+        described = _describe_weights(name)
     emit_json(described) if as_json else emit(_in_words(described))
 
 
@@ -73,15 +70,22 @@ def pull(
     as_json: AsJson = False,
 ) -> None:
     """Fetch weights from the hub into the local cache. This is the only command that uses the network."""
-    from unmingle.checkpoint import fetch, read_card
+    from unmingle.checkpoint import fetch
     from unmingle.inference.handle import list_models
 
-    if name in {entry.name for entry in list_models() if entry.bundled}:
+    bundled = name in {entry.name for entry in list_models() if entry.bundled}
+    if bundled:
         note(f"{name} comes with unmingle; there is nothing to fetch.")
-        return
-    path = fetch(name)
-    described = {**_describe_card(read_card(path)), "path": str(path)}
+    described = _describe_weights(name if bundled else fetch(name))
     emit_json(described) if as_json else emit(_in_words(described))
+
+
+def _describe_weights(name: str | Path) -> dict[str, Any]:
+    from unmingle.inference.handle import load_model
+
+    model = load_model(name)
+    assert model.card is not None  # only a model made from a network in memory has none
+    return {**_describe_card(model.card), "path": str(model.path)}
 
 
 def _describe_card(card: Card) -> dict[str, Any]:

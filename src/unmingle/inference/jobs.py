@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from unmingle.errors import (
+    CheckpointError,
     ConfigError,
     MissingExtraError,
     OutputError,
@@ -83,11 +84,17 @@ class Outcome:
 
 
 def attempt(job: Job, settings: Settings, *, progress: Progress | None = None) -> Outcome:
-    """Do one job, or find that it is done; its failure is an outcome, so that the next job gets its turn."""
+    """Do one job, or find that it is done; its failure is an outcome, so that the next job gets its turn.
+
+    Raises:
+        CheckpointError, ConfigError: the model cannot run, which no other job would change.
+    """
     try:
         if settings.resume and (report := read_sidecar(job)) is not None and _is_done(job, report, settings):
             return Outcome(job, "skipped", report)
         return Outcome(job, "done", run_job(job, settings, progress=progress))
+    except (CheckpointError, ConfigError):
+        raise
     except (UnmingleError, OSError, MemoryError) as error:
         return Outcome(job, "failed", error=str(error) or "not enough memory")
 
