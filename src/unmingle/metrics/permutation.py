@@ -9,7 +9,6 @@ picks the assignment with the highest mean score, `permute` puts the estimates i
 
 from __future__ import annotations
 
-from functools import lru_cache
 from itertools import permutations
 from typing import Protocol
 
@@ -93,14 +92,9 @@ def matched_scores(scores: Tensor, permutation: Tensor) -> Tensor:
     return scores.gather(1, permutation.unsqueeze(1)).squeeze(1)
 
 
-@lru_cache
-def _candidates(n_est: int, n_src: int) -> tuple[tuple[int, ...], ...]:
-    return tuple(permutations(range(n_est), n_src))
-
-
 def _brute_force(scores: Tensor) -> Tensor:
     _, n_est, n_src = scores.shape
-    candidates = torch.tensor(_candidates(n_est, n_src), device=scores.device)  # (permutations, n_src)
+    candidates = torch.tensor(list(permutations(range(n_est), n_src)), device=scores.device)  # (permutations, n_src)
     totals = scores[:, candidates, torch.arange(n_src, device=scores.device)].sum(dim=-1)  # (batch, permutations)
     return candidates[totals.argmax(dim=-1)]
 
