@@ -384,7 +384,10 @@ class AFRCNN(SeparationModel):
         features = self.encoder(padded.unsqueeze(1))  # (B, N, F)
         masks = self.mask(self.separator(self.bottleneck(self.norm(features))))  # (B, M*N, F)
         masked = masks.unflatten(1, (self.config.n_src, -1)) * features.unsqueeze(1)  # (B, M, N, F)
-        return self.decoder(masked.flatten(1, 2))[..., :time]
+        estimates = self.decoder(masked.flatten(1, 2))  # (B, M, padded time)
+        return F.pad(
+            estimates, (0, time - estimates.shape[-1])
+        )  # not a slice: exported graphs would fix whether it cuts
 
     def unused_parameters(self) -> frozenset[str]:
         """Phi serves from the second unfolding step on; published files hold it even where there is only one."""
