@@ -209,15 +209,20 @@ def _n_iterations(stated: Mapping[str, Any]) -> int:
 def _form(state: Mapping[str, Tensor], model_name: str | None) -> Form:
     if any(key.startswith("sm.unet.loc_glo_fus.") for key in state):
         return "released" if any(".loc_glo_fus.0.global_embedding." in key for key in state) else "sonicsim"
+    if "ln.gamma" in state:
+        raise CheckpointError(
+            f"class {model_name!r} with gLN weights called gamma and beta is an early TDANet that was never released; "
+            "if it is the first public one (February 2023), it computes as --form code"
+        )
     form = _FORM_OF_CLASS.get((model_name or "").lower())
-    if form in ("paper", "code") and "ln.gamma" not in state:
-        if form == "code":
-            logger.warning("class TDANet is read as form 'code'; if made before 2023-07-19 it is 'paper' (form)")
-        return form
-    raise CheckpointError(
-        f"forms 'paper' and 'code' of TDANet have the same tensors and the class name {model_name!r} does not decide; "
-        "say which one made this file: --form paper (class TDANetOld) or --form code (class TDANet)"
-    )
+    if form not in ("paper", "code"):
+        raise CheckpointError(
+            f"forms 'paper' and 'code' of TDANet have the same tensors and class name {model_name!r} does not decide; "
+            "say which one made this file: --form paper (class TDANetOld) or --form code (class TDANet)"
+        )
+    if form == "code":
+        logger.warning("class TDANet is read as form 'code'; a file made before 2023-07-19 is --form paper")
+    return form
 
 
 def _check_overrides(overrides: Mapping[str, Any], shown: Mapping[str, Any]) -> None:

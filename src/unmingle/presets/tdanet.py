@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
-from unmingle.errors import ConfigError
+from unmingle.errors import ConfigError, did_you_mean
 
 Form = Literal["paper", "released", "code", "sonicsim"]
 AttentionAxis = Literal["time", "item", "batch"]
 
 N_HEADS = 8
+_LEAST = {"sample_rate": 1, "n_src": 1, "channels": 1, "hidden": 1, "depth": 2, "n_iterations": 1}
 
 
 @dataclass(frozen=True)
@@ -50,19 +52,13 @@ class TDANetConfig:
 
     def __post_init__(self) -> None:
         self._check_choices()
-        for name, least in {
-            "sample_rate": 1,
-            "n_src": 1,
-            "channels": 1,
-            "hidden": 1,
-            "depth": 2,
-            "n_iterations": 1,
-        }.items():
+        for name, least in _LEAST.items():
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} is {getattr(self, name)}; TDANet wants at least {least}")
-        if self.window < 4 or self.window % 4:
+        if not math.isfinite(self.window_ms) or self.window < 4 or self.window % 4:
+            samples = self.window_ms * self.sample_rate / 1000
             raise ConfigError(
-                f"window_ms {self.window_ms:g} at {self.sample_rate} Hz is {self.window} samples; TDANet hops by a "
+                f"window_ms {self.window_ms:g} at {self.sample_rate} Hz is {samples:g} samples; TDANet hops by a "
                 "quarter of its window, so choose a duration that is a multiple of 4 samples"
             )
         if self.hidden % N_HEADS:
@@ -71,10 +67,12 @@ class TDANetConfig:
             raise ConfigError(f"dropout is {self.dropout:g}; it is a probability from 0 to below 1")
 
     def _check_choices(self) -> None:
-        if self.form not in get_args(Form):
-            raise ConfigError(f"form is {self.form!r}; TDANet has {', '.join(get_args(Form))}")
-        if self.attention_axis not in (None, *get_args(AttentionAxis)):
-            raise ConfigError(f"attention_axis is {self.attention_axis!r}; choose {', '.join(get_args(AttentionAxis))}")
+        choices = {"form": get_args(Form), "attention_axis": get_args(AttentionAxis)}
+        for name, allowed in choices.items():
+            chosen = getattr(self, name)
+            if chosen not in allowed and not (name == "attention_axis" and chosen is None):
+                near = did_you_mean(str(chosen), allowed)
+                raise ConfigError(f"{name} is {chosen!r}; TDANet has {', '.join(allowed)}{near}")
 
     @property
     def causal(self) -> bool:
@@ -84,7 +82,7 @@ class TDANetConfig:
     @property
     def window(self) -> int:
         """Length of the encoder's filters, in samples."""
-        return int(self.window_ms * self.sample_rate / 1000 + 1e-6)  # the published rounding: down
+        return math.floor(self.window_ms * self.sample_rate / 1000 + 1e-6)  # the published rounding: down
 
     @property
     def hop(self) -> int:
