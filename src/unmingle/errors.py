@@ -12,7 +12,7 @@
     ├── CheckpointError      ValueError         weights file damaged, foreign, or not fitting its model
     ├── ConfigError          ValueError         recipe or option with a wrong key, type or value
     ├── ManifestError        ValueError         a manifest line that cannot be used
-    ├── MeasurementError   RuntimeError       the process that measures a network's cost died
+    ├── MeasurementError     RuntimeError       the process that measures a network's cost died
     └── MissingExtraError    ImportError        an optional dependency is not installed
 
 Each message says what came, what was wanted, and what to do.

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from unmingle._version import __version__
-from unmingle.cli import doctor, import_, models, separate
+from unmingle.cli import doctor, evaluate, import_, models, profile, separate, train
 from unmingle.cli.console import emit, example, fail
 from unmingle.errors import UnmingleError
 
@@ -29,8 +29,11 @@ app = typer.Typer(
 
 # The commands, one line each: app.command(NAME, epilog=module.EXAMPLE)(module.function) or app.add_typer(...).
 app.command("separate", epilog=separate.EXAMPLE)(separate.separate)
+app.command("train", epilog=train.EXAMPLE)(train.train)
 app.command("import", epilog=import_.EXAMPLE)(import_.import_command)
 app.add_typer(models.models, name="models", epilog=models.EXAMPLE)
+app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
+app.command("profile", epilog=profile.EXAMPLE)(profile.profile)
 app.command("doctor", epilog=doctor.EXAMPLE)(doctor.doctor)
 
 

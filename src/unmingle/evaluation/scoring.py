@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -12,6 +13,9 @@ from torch import Tensor
 
 from unmingle.metrics.permutation import best_permutation, matched_scores, pairwise, permute
 from unmingle.metrics.scores import SDR_FILTER_LENGTH, legacy_sdr, pesq, sdr, si_snr, stoi
+
+CEILING_DB = 100.0
+"""Scores beyond it, either way, are rounding: they count as infinite. Nothing that was separated comes near."""
 
 
 class Score(Protocol):
@@ -122,4 +126,17 @@ def score_sources(
         permutation = torch.tensor([best_order(estimates=estimates, sources=sources)])
         ordered = permute(batched["estimates"], permutation)[0]
         scores = chosen.score(estimate=ordered, reference=sources, sample_rate=sample_rate)
-    return SourceScores(tuple(scores.tolist()), tuple(baseline.tolist()))
+    return SourceScores(_without_rounding(scores), _without_rounding(baseline))
+
+
+def _without_rounding(scores: Tensor) -> tuple[float, ...]:
+    return tuple(
+        value if math.isnan(value) or abs(value) <= CEILING_DB else math.copysign(math.inf, value)
+        for value in scores.tolist()
+    )
+
+
+def finite_mean(values: Iterable[float]) -> float:
+    """Mean of the finite values; nan when there is none."""
+    finite = [value for value in values if math.isfinite(value)]
+    return sum(finite) / len(finite) if finite else math.nan
