@@ -12,8 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unmingle.errors import ConfigError, UnmingleError
+
 if TYPE_CHECKING:
+    from unmingle.convert.containers import Published
+    from unmingle.convert.families import Family
     from unmingle.models.base import SeparationModel
+    from unmingle.presets import ModelConfig
 
 
 @dataclass(frozen=True)
@@ -64,11 +69,28 @@ def read_import(path: str | Path, *, overrides: Mapping[str, Any] | None = None,
     published = read_published(path)
     model_name = name or published.model_name
     family = row_of_keys(published.state.keys(), model_name, where=str(path)).module
-    config = family.infer_config(
-        published.state, model_name=model_name, model_args=published.model_args, overrides=overrides or {}
-    )
+    config = _infer(family, published, model_name, overrides or {}, where=str(path))
     model = fit(config, family.convert_state(published.state, config), where=str(path))
     return Import(model, published.container, model_name, len(published.state))
+
+
+def _infer(
+    family: Family, published: Published, model_name: str | None, overrides: Mapping[str, Any], *, where: str
+) -> ModelConfig:
+    from unmingle.presets import config_from_dict, config_to_dict
+
+    try:
+        config = family.infer_config(
+            published.state, model_name=model_name, model_args=published.model_args, overrides=overrides
+        )
+        return config_from_dict(config.family, config_to_dict(config))  # once more by the door that checks types
+    except UnmingleError:
+        raise
+    except (TypeError, ValueError, ArithmeticError) as error:
+        raise ConfigError(
+            f"{where} states arguments that make no network ({dict(published.model_args)}: {error}); "
+            "save the state dict alone and give what is missing as options"
+        ) from error
 
 
 __all__ = ["Import", "import_checkpoint", "read_import"]
