@@ -6,6 +6,7 @@ import csv
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from unmingle.errors import MissingExtraError
 from unmingle.training.run import RunFolder, Standing, replace_whole
 from unmingle.training.validation import Validation
 
@@ -30,8 +31,10 @@ class Journal:
 
     def __init__(self, run: RunFolder, *, step: int, sample_rate: int) -> None:
         """Open the log of a run that has done so many steps."""
-        from torch.utils.tensorboard.writer import SummaryWriter
-
+        try:
+            from torch.utils.tensorboard.writer import SummaryWriter
+        except ImportError as error:
+            raise MissingExtraError("tensorboard", extra="train", purpose="training") from error
         self._run = run
         self._sample_rate = sample_rate
         self._board = SummaryWriter(str(run.tensorboard), purge_step=step + 1 if step else None)

@@ -30,14 +30,14 @@ class Report:
         standing: where the run stands.
         progress: share of the run that is done, 0 when it has no end.
         loss: recent training loss, dB.
-        improvement: SI-SNRi of the last validation, dB; None before the first.
+        validation: the last one; None before the first.
         audio_seconds: seconds of audio heard.
     """
 
     standing: Standing
     progress: float
     loss: float
-    improvement: float | None
+    validation: Validation | None
     audio_seconds: float
 
 
@@ -63,7 +63,7 @@ class RunKeeper:
         self._settings, self._validation = recipe.training, validation
         self._on_step, self._stop = on_step, stop
         self._journal: Journal | None = None
-        self._improvement: float | None = None
+        self._found: Validation | None = None
         self._recent_loss = math.nan
         self._losses: list[Tensor] = []
         self._just_validated = False
@@ -124,7 +124,7 @@ class RunKeeper:
         """Report the step to whoever shows progress."""
         if self._on_step is not None:
             self._on_step(
-                Report(self.standing, self.progress, self._recent_loss, self._improvement, self._seconds(self.standing))
+                Report(self.standing, self.progress, self._recent_loss, self._found, self._seconds(self.standing))
             )
 
     # What is due.
@@ -172,7 +172,7 @@ class RunKeeper:
         """Take a validation into account and write its line; says whether it is the best so far."""
         best = found is not None and found.improvement > self.standing.best
         if found is not None:
-            self._improvement = found.improvement
+            self._found = found
             self.standing = replace(
                 self.standing,
                 best=max(self.standing.best, found.improvement),

@@ -66,7 +66,7 @@ class TrainingSettings:
         clip_norm: longest gradient, L2 norm over all parameters; None: no limit.
         schedule: see `ScheduleSettings`.
         ema_decay: weights are averaged over about 1 / (1 - this) steps for validation and export; 0: no average.
-        epoch_steps: steps per epoch; only what counts in epochs needs it.
+        epoch_steps: steps per epoch; None: as many as the fixed mixtures fill, and no epochs in dynamic mixing.
         max_steps: the run ends after so many steps; None: no limit.
         max_epochs: the run ends after so many epochs; None: no limit.
         max_minutes: the run ends after so many minutes of training, earlier parts of a resumed run included.
@@ -120,14 +120,13 @@ class TrainingSettings:
                 raise ConfigError(f"training.{name} is {value}, but must be above 0")
         if not 0 <= self.ema_decay < 1:
             raise ConfigError(f"training.ema_decay is {self.ema_decay}, but must be 0 or more and below 1")
-        by_epoch = self.schedule.kind in ("step", "plateau") or self.max_epochs
-        if by_epoch and self.epoch_steps is None:
-            raise ConfigError(
-                "this recipe counts in epochs, but training.epoch_steps is not set; for a set of N mixtures it is "
-                "N // data.batch_size"
-            )
-        if self.schedule.kind == "cosine_tail" and self.step_limit is None and self.max_minutes is None:
+        if self.schedule.kind == "cosine_tail" and not (self.max_steps or self.max_epochs or self.max_minutes):
             raise ConfigError("a cosine tail needs an end; set training.max_steps, max_epochs or max_minutes")
+
+    @property
+    def counts_epochs(self) -> bool:
+        """Whether the length of an epoch matters."""
+        return self.schedule.kind in ("step", "plateau") or self.max_epochs is not None
 
     @property
     def step_limit(self) -> int | None:

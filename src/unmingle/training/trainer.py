@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import logging
 import math
+import signal
+import threading
 import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,6 +23,7 @@ from torch import Tensor
 
 from unmingle.checkpoint import fit, read_tensors
 from unmingle.data.batch import Batch, BatchSource
+from unmingle.data.dataset import ManifestBatches
 from unmingle.data.loader import training_batches, training_loader, validation_batches
 from unmingle.errors import ConfigError, MissingExtraError
 from unmingle.models import build_model
@@ -67,6 +70,7 @@ def train(
     *,
     resume: bool = False,
     on_step: Callable[[Report], None] | None = None,
+    on_decode: Callable[[int, int], None] | None = None,
     stop: Callable[[], bool] | None = None,
     batches: BatchSource | None = None,
     validation: Sequence[Batch] | None = None,
@@ -78,6 +82,7 @@ def train(
         folder: the run folder; see `unmingle.training.run`.
         resume: continue the run that is in the folder, if one is.
         on_step: called after every step.
+        on_decode: called with (utterances done, in all) while speech for dynamic mixing is decoded for the first time.
         stop: asked after every step; when it says yes the run is saved and left.
         batches: what to train on instead of what the recipe's data names.
         validation: what to validate on instead of what the recipe's data names.
@@ -89,13 +94,13 @@ def train(
         CheckpointError: `training.init_from` does not fit the network.
         OutputError: the folder cannot be written.
     """
-    settings = recipe.training
-    if settings.step_limit is None and settings.max_minutes is None and settings.stop_patience is None:
-        raise ConfigError("the recipe has no end; set training.max_steps, max_epochs, max_minutes or stop_patience")
-    trainer = _framework(settings)
+    trainer = _framework(recipe.training)
     network = _first_network(recipe)
     if batches is None:
-        batches = training_batches(recipe.data, rank=trainer.global_rank, world_size=trainer.world_size)
+        rank, world_size = trainer.global_rank, trainer.world_size
+        batches = training_batches(recipe.data, rank=rank, world_size=world_size, progress=on_decode)
+    recipe = _with_epochs(recipe, batches)
+    settings = recipe.training
     if validation is None:
         validation = validation_batches(recipe.data)
     run = open_run(folder, recipe, resume=resume)
@@ -104,6 +109,18 @@ def train(
     with _threads(settings.n_threads), _quiet(), torch.random.fork_rng(devices=[]):
         trainer.fit(training, ckpt_path=run.state if run.state.exists() else None, weights_only=True)
     return TrainingResult(run, keeper.standing, training.finished)
+
+
+def _with_epochs(recipe: Recipe, batches: BatchSource) -> Recipe:
+    """The recipe with its epochs counted in steps, and surely with an end."""
+    settings = recipe.training
+    if settings.epoch_steps is None and isinstance(batches, ManifestBatches):
+        settings = replace(settings, epoch_steps=batches.steps_per_epoch)
+    if settings.counts_epochs and settings.epoch_steps is None:
+        raise ConfigError("the recipe counts in epochs, which dynamic mixing has none of; set training.epoch_steps")
+    if settings.step_limit is None and settings.max_minutes is None and settings.stop_patience is None:
+        raise ConfigError("the recipe has no end; set training.max_steps, max_epochs, max_minutes or stop_patience")
+    return replace(recipe, training=settings)
 
 
 def _first_network(recipe: Recipe) -> SeparationModel:
@@ -150,6 +167,7 @@ class _Training(LightningModule):
         self._step = self._plain_step
         self._skipped = 0
         self._last = (torch.tensor(math.nan), math.nan)
+        self._on_sigterm = signal.getsignal(signal.SIGTERM)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return build_optimizer(self.network.parameters(), self._settings)
@@ -168,6 +186,8 @@ class _Training(LightningModule):
         if self._settings.compile:
             self._step = compiled(self._plain_step, device=self.device)
         self._keeper.start(first=self.trainer.is_global_zero)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._on_sigterm)  # the framework's own would end the run unsaved
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> int | None:  # noqa: ARG002 (the hook's signature)
         if self._keeper.at_the_end:  # a finished run that was resumed
