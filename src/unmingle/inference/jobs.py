@@ -110,28 +110,36 @@ def run_job(job: Job, settings: Settings, *, progress: Progress | None = None) -
         UnmingleError: anything else that `separate_to_files` refuses.
     """
     from unmingle.inference.offline import separate_to_files
+    from unmingle.inference.trackfiles import folder
 
     if not settings.overwrite:
         _refuse_existing(job, settings)
-    report = separate_to_files(
-        job.source,
-        job.out_dir,
-        settings.model,
-        settings.options,
-        format=job.format,
-        overwrite=settings.overwrite,
-        progress=progress,
-    )
-    try:
-        described = _write_sidecar(job, report)
-    except BaseException:
-        for track in report.tracks:
-            if track.path is not None:
-                track.path.unlink(missing_ok=True)
-        raise
+    with folder(job.out_dir):
+        report = separate_to_files(
+            job.source,
+            job.out_dir,
+            settings.model,
+            settings.options,
+            format=job.format,
+            overwrite=settings.overwrite,
+            progress=progress,
+        )
+        described = _describe(job, report)
+        try:
+            _write_sidecar(job, described)
+        except BaseException:
+            for track in report.tracks:
+                if track.path is not None:
+                    track.path.unlink(missing_ok=True)
+            raise
     if settings.plot:
         draw(job, described)
     return described
+
+
+def _describe(job: Job, report: SeparationReport) -> dict[str, Any]:
+    said = {"name": job.source.name, "size_bytes": job.source.stat().st_size}
+    return {"input": said, **report.to_dict(), "format": job.format}
 
 
 def draw(job: Job, report: dict[str, Any]) -> None:
@@ -167,23 +175,16 @@ def _is_report(value: Any) -> bool:
     )
 
 
-def _write_sidecar(job: Job, report: SeparationReport) -> dict[str, Any]:
-    described = {
-        "input": {"name": job.source.name, "size_bytes": job.source.stat().st_size},
-        **report.to_dict(),
-        "format": job.format,
-    }
+def _write_sidecar(job: Job, described: dict[str, Any]) -> None:
     unfinished = job.sidecar.with_name(f".{job.sidecar.name}.part")
     try:
-        unfinished.write_text(
-            json.dumps(described, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
-        )
+        text = json.dumps(described, indent=2, ensure_ascii=False, allow_nan=False)
+        unfinished.write_text(text + "\n", encoding="utf-8")
         unfinished.replace(job.sidecar)
     except OSError as error:
         raise OutputError(f"cannot write {job.sidecar}: {error.strerror or error}") from error
     finally:
         unfinished.unlink(missing_ok=True)
-    return described
 
 
 def _is_done(job: Job, report: dict[str, Any], settings: Settings) -> bool:
