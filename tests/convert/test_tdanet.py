@@ -178,6 +178,15 @@ def test_the_number_of_iterations_must_be_stated():
     assert tdanet.infer_config(state, model_name="TDANetBest", overrides=overrides).n_iterations == 16
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"num_blocks": "16"}, {"num_blocks": 0}, {"sample_rate": 8e3}, {"enc_kernel_size": 0}]
+)
+def test_what_a_file_states_wrongly_is_refused(wrong):
+    _, state = published("released")
+    with pytest.raises(ConfigError, match=r"is given as .* above 0"):
+        tdanet.infer_config(state, model_args={"num_blocks": 2, **wrong})
+
+
 def test_the_sample_rate_comes_from_the_caller_or_the_file_or_the_window_or_is_16_khz(caplog):
     _, state = published("released")
 

@@ -53,11 +53,11 @@ def test_whole_numbers_stand_for_fractions_and_nothing_for_none():
         ("tdanet", {"depth": "5"}, r"depth is '5' \(str\); wanted int"),
         ("tdanet", {"n_src": True}, r"n_src is True \(bool\); wanted int"),
         ("tdanet", {"window_ms": False}, r"window_ms is False \(bool\); wanted float"),
-        ("tdanet", {"form": "relaesed"}, r"form is 'relaesed'.*'released'"),
+        ("tdanet", {"form": "releases"}, r"form is 'releases'.*'released'"),
         ("tdanet", {"attention_axis": "frequency"}, r"attention_axis is 'frequency'.*'batch' or nothing"),
         ("tdanet", {"depth": None}, r"depth is None"),
         ("tdanet", {"depth": 1}, "depth is 1"),
-        ("afrcnn", {"scheme": "asynchron"}, "scheme is 'asynchron'"),
+        ("afrcnn", {"scheme": "asynchronous-"}, "scheme is 'asynchronous-'"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_words(family, values, message):

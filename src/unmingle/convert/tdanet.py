@@ -11,7 +11,7 @@ import logging
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import fields
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from torch import Tensor
 from unmingle.errors import CheckpointError, ConfigError, did_you_mean
 from unmingle.layers.attention import sinusoid_positions
 from unmingle.models.tdanet import TDANet
+from unmingle.presets import config_from_dict
 from unmingle.presets.tdanet import Form, TDANetConfig
 
 logger = logging.getLogger(__name__)
@@ -79,8 +80,10 @@ def config_from_published(spec: Mapping[str, Any]) -> TDANetConfig:
     if family not in _FORM_OF_FAMILY:
         raise ConfigError(f"no TDANet is of family {family!r}{did_you_mean(family, _FORM_OF_FAMILY)}")
     form = _FORM_OF_FAMILY[family]
-    values: dict[str, Any] = {**_CLASS_DEFAULTS, **_our_arguments(spec["config"])}
-    return TDANetConfig(**values, form=form, attention_axis="time" if form == "paper" else "batch")
+    rate = {"sample_rate": spec["sample_rate"]} if "sample_rate" in spec else {}
+    values: dict[str, Any] = {**_CLASS_DEFAULTS, **rate, **_our_arguments(spec["config"])}
+    values |= {"form": form, "attention_axis": "time" if form == "paper" else "batch"}
+    return cast("TDANetConfig", config_from_dict("tdanet", values))
 
 
 def recognises(keys: Collection[str], model_name: str | None) -> bool:
@@ -117,7 +120,8 @@ def infer_config(
     _check_overrides(overrides, shown)
     values = {name: overrides[name] for name in ("attention_axis", "dropout") if name in overrides}
     form = overrides.get("form") or _form(state, model_name)
-    return TDANetConfig(**shown, **values, sample_rate=rate, n_iterations=_n_iterations(stated), form=form)
+    values |= {**shown, "sample_rate": rate, "n_iterations": _n_iterations(stated), "form": form}
+    return cast("TDANetConfig", config_from_dict("tdanet", values))
 
 
 def convert_state(state: Mapping[str, Tensor], config: TDANetConfig) -> dict[str, Tensor]:
@@ -190,9 +194,9 @@ def _sizes(state: Mapping[str, Tensor]) -> dict[str, int]:
 
 def _sample_rate(window: int, stated: Mapping[str, Any]) -> int:
     if "sample_rate" in stated:
-        return int(stated["sample_rate"])
+        return _above_zero("sample_rate", stated, int)
     if "window_ms" in stated:
-        return round(1000 * window / stated["window_ms"])
+        return round(1000 * window / _above_zero("window_ms", stated, int, float))
     logger.warning("the weights do not say their sample rate; taking 16000 Hz, as the released ones (sample_rate)")
     return 16_000
 
@@ -203,7 +207,15 @@ def _n_iterations(stated: Mapping[str, Any]) -> int:
             "how often a TDANet's block is applied cannot be seen from its weights and was not given; "
             "pass n_iterations (--n-iterations), which is 16 in every published TDANet"
         )
-    return int(stated["n_iterations"])
+    return _above_zero("n_iterations", stated, int)
+
+
+def _above_zero(name: str, stated: Mapping[str, Any], *types: type) -> Any:
+    value = stated[name]
+    if type(value) not in types or not value > 0:
+        wanted = " or ".join(kind.__name__ for kind in types)
+        raise ConfigError(f"{name} is given as {value!r}, by the caller or the file; wanted {wanted} above 0")
+    return value
 
 
 def _form(state: Mapping[str, Tensor], model_name: str | None) -> Form:

@@ -28,7 +28,7 @@ class TDANetConfig:
         depth: time resolutions in the block, each half of the one before.
         n_iterations: times the one block is applied.
         form: `paper` as in the paper's figure, `released` as the published weights, `code` as the public training
-            code, `sonicsim` as re-used with that data set (docs/decisions/0004).
+            code, `sonicsim` as used with that data set (docs/decisions/0004).
         attention_axis: what the global attention runs over: the positions in `time`, each `item` alone (the published
             weights at batch size 1), or the items of the `batch` (the published weights to the letter).
             None is `time` for the paper form and `item` for the others.
