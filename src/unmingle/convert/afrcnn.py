@@ -127,7 +127,7 @@ def _with_n_iterations(known: dict[str, Any]) -> dict[str, Any]:
     if "n_iterations" not in known:
         raise ConfigError(
             "how often an A-FRCNN's block was unfolded cannot be seen from its weights and was not given; "
-            "pass n_iterations, which is 4, 8, 12 or 16 in published networks"
+            "pass n_iterations (--n-iterations), which is 4, 8, 12 or 16 in published networks"
         )
     return known
 
