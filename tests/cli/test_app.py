@@ -132,7 +132,7 @@ def test_help_answers_in_under_three_tenths_of_a_second() -> None:
 def test_a_closed_pipe_is_quiet() -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    code = "import sys; from unmingle.cli.app import main; sys.exit(main(['doctor', '--json']))"
+    code = "import sys; from unmingle.cli.app import main; sys.exit(main(['models', 'list', '--json']))"
     ran = subprocess.run([sys.executable, "-c", code], stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
     os.close(writing)
     assert ran.stderr == ""
