@@ -1,0 +1,94 @@
+"""Corpora of mixtures as they are published: Libri2Mix, WHAM!, LRS2-2Mix, and any other laid out like them.
+
+    .../train-100/mix_clean/NAME.wav  .../train-100/s1/NAME.wav  .../train-100/s2/NAME.wav  [.../noise/NAME.wav]
+
+A folder with `s1` and `s2` and the mixture folder is a split; all splits under the corpus folder are found. Folders of
+the papers' index lists (`mix_clean.json`, `s1.json`, ...) are splits, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from unmingle.audio.io import probe
+from unmingle.data.index import read_index
+from unmingle.data.manifest import Entry, write_manifest
+from unmingle.data.speech import is_audio
+from unmingle.errors import ManifestError, MissingFileError
+
+SpeakersOf = Callable[[str], tuple[str, ...]]
+
+_WITHOUT_NOISE = frozenset({"mix", "mix_clean"})
+
+
+def prepare_mixtures(
+    root: Path, out_dir: Path, mixture: str | None, *, default_mixture: str, speakers_of: SpeakersOf | None
+) -> dict[Path, int]:
+    """One manifest of mixtures per split under a folder.
+
+    Args:
+        root: folder of the corpus, or of one split.
+        out_dir: where the manifests shall lie; `wav8k/min/tt` becomes `wav8k-min-tt.jsonl`.
+        mixture: name of the folder of the mixtures; None: the one that the published models were scored on.
+        default_mixture: that one.
+        speakers_of: the speakers' names from a file's stem; None: the names do not tell.
+
+    Raises:
+        MissingFileError: there is no such folder.
+        ManifestError: it holds no split, or the folders of a split do not match.
+    """
+    if not root.is_dir():
+        raise MissingFileError(f"there is no folder {root}")
+    name = mixture or default_mixture
+    folders = [root, *sorted(path for path in root.rglob("*") if path.is_dir())]
+    splits = [folder for folder in folders if (folder / name).is_dir() and (folder / "s1").is_dir()]
+    lists = [folder for folder in folders if (folder / f"{name}.json").is_file() and (folder / "s1.json").is_file()]
+    if not splits and not lists:
+        raise ManifestError(f"no folder under {root} holds {name!r} beside 's1' and 's2' (name the mixture folder)")
+    written: dict[Path, int] = {}
+    for split in [*splits, *lists]:
+        entries = _entries(split, name, speakers_of) if split in splits else read_index(split / f"{name}.json")
+        manifest = out_dir / f"{'-'.join(split.relative_to(root).parts) or root.resolve().name}.jsonl"
+        if manifest in written:
+            raise ManifestError(f"two splits under {root} are called {manifest.stem}; prepare them one by one")
+        write_manifest(manifest, entries)
+        written[manifest] = len(entries)
+    return written
+
+
+def _entries(split: Path, mixture: str, speakers_of: SpeakersOf | None) -> list[Entry]:
+    mixtures = [path.resolve() for path in sorted((split / mixture).iterdir()) if is_audio(path)]
+    if not mixtures:
+        raise ManifestError(f"{split / mixture} holds no audio")
+    sources: list[Path] = []
+    while (split / f"s{len(sources) + 1}").is_dir():
+        sources.append((split / f"s{len(sources) + 1}").resolve())
+    for source in sources:
+        missing = [path.name for path in mixtures if not (source / path.name).is_file()]
+        if missing:
+            raise ManifestError(f"{source} lacks {len(missing)} of {len(mixtures)} files, the first is {missing[0]}")
+    noise = split.resolve() / "noise"
+    has_noise = mixture not in _WITHOUT_NOISE and noise.is_dir()
+    rate = probe(mixtures[0]).sample_rate
+    return [
+        Entry(
+            id=path.stem,
+            sample_rate=rate,
+            mixture=path,
+            sources=tuple(source / path.name for source in sources),
+            noise=noise / path.name if has_noise and (noise / path.name).is_file() else None,
+            speakers=speakers_of(path.stem) if speakers_of else (),
+        )
+        for path in mixtures
+    ]
+
+
+def speakers_of_librimix(stem: str) -> tuple[str, ...]:
+    """`1034-121119-0005_2414-128291-0020`: speakers 1034 and 2414."""
+    return tuple(utterance.split("-")[0] for utterance in stem.split("_"))
+
+
+def speakers_of_wsj0(stem: str) -> tuple[str, ...]:
+    """`01aa010k_1.3053_01po0310_-1.3053`: utterances and levels in turn; three letters name the speaker."""
+    return tuple(utterance[:3] for utterance in stem.split("_")[::2])
