@@ -73,7 +73,7 @@ class Downmix:
         return self.weights @ samples - np.float32(self.offset)
 
 
-def survey(blocks: Iterable[Samples], *, sample_rate: int, channels: int, name: str) -> Survey:
+def survey(blocks: Iterable[Samples], *, sample_rate: int, channels: int, name: str, silence: bool = False) -> Survey:
     """Look through a recording once.
 
     Args:
@@ -81,6 +81,7 @@ def survey(blocks: Iterable[Samples], *, sample_rate: int, channels: int, name: 
         sample_rate: Hz.
         channels: how many.
         name: what messages call the recording.
+        silence: take a silent recording.
 
     Raises:
         SignalError: it is empty, shorter than `SHORTEST_SECONDS`, silent, or has NaN or infinite samples.
@@ -100,7 +101,7 @@ def survey(blocks: Iterable[Samples], *, sample_rate: int, channels: int, name: 
         n_clipped += _count_clipped(block)
         powers.append(np.square(framer.push(block)).mean(axis=(0, 2)))
         n_samples += block.shape[1]
-    _refuse_nothing(n_samples, highest, sample_rate=sample_rate, name=name)
+    _refuse_nothing(n_samples, np.inf if silence else highest, sample_rate=sample_rate, name=name)
     powers.append(np.square(framer.push(np.zeros((channels, 0), np.float32), last=True)).mean(axis=(0, 2)))
     means = sums / n_samples
     return Survey(

@@ -13,18 +13,16 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 import soundfile as sf
 from numpy.typing import NDArray
 
+from unmingle.audio.formats import Subtype, TrackFormat
 from unmingle.audio.framing import Samples
 from unmingle.audio.levels import peak
 from unmingle.errors import OutputError, OutputExistsError
-
-Subtype = Literal["PCM_16", "PCM_24", "FLOAT"]
-TrackFormat = Literal["wav", "flac"]
 
 _LARGEST_WAV = 3_900_000_000  # bytes; beyond, RF64 is the WAV that can be long enough
 _COPY_BLOCK = 1 << 16
@@ -39,6 +37,7 @@ class AudioWriter:
 
     Attributes:
         path: the target.
+        loudest: largest magnitude so far, and after `close` with its gain; 1.0 is full scale.
         subtype: coding of the samples, which becomes `FLOAT` when a sample does not fit.
         attenuation_db: how much a FLAC file had to be turned down; 0 for none.
     """
@@ -77,7 +76,7 @@ class AudioWriter:
         self._rate, self._channels, self._format = sample_rate, channels, format
         self._huge = frames is not None and frames * channels * 4 > _LARGEST_WAV
         self._rewrites = rescaled or format != "wav"
-        self._peak = 0.0
+        self.loudest = 0.0
         check_target(self.path, overwrite=overwrite)
         self._temporary = self._name_temporary()
         self._file: sf.SoundFile | None = self._open(self._temporary, "FLOAT" if self._rewrites else subtype)
@@ -88,10 +87,10 @@ class AudioWriter:
         Raises:
             OutputError: no space left, or the disk failed.
         """
-        self._peak = max(self._peak, peak(samples))
+        self.loudest = max(self.loudest, peak(samples))
         if self._file is None:
             raise ValueError("write after close")
-        if self._peak > 1.0 and self._file.subtype != "FLOAT":
+        if self.loudest > 1.0 and self._file.subtype != "FLOAT":
             self.subtype = "FLOAT"
             self._rewrite(gain=1.0, target="FLOAT", reopen=True)
         with self._failures():
@@ -102,11 +101,11 @@ class AudioWriter:
         self._close_file()
         if not self._rewrites:
             return
-        loudest = self._peak * gain
-        if loudest > 1.0 and self._format == "flac":
-            self.attenuation_db = 20.0 * float(np.log10(loudest / _HEADROOM))
-            gain *= _HEADROOM / loudest
-        elif loudest > 1.0:
+        self.loudest *= gain
+        if self.loudest > 1.0 and self._format == "flac":
+            self.attenuation_db = 20.0 * float(np.log10(self.loudest / _HEADROOM))
+            gain *= _HEADROOM / self.loudest
+        elif self.loudest > 1.0:
             self.subtype = "FLOAT"
         self._rewrite(gain=gain, target=self.subtype, reopen=False)
 
@@ -163,8 +162,12 @@ class AudioWriter:
             container, subtype = "FLAC", "PCM_24" if subtype == "FLOAT" else subtype
         else:
             container = "RF64" if self._huge else "WAV"
-        with self._failures():
-            return sf.SoundFile(path, "w", self._rate, self._channels, subtype, format=container)
+        try:
+            with self._failures():
+                return sf.SoundFile(path, "w", self._rate, self._channels, subtype, format=container)
+        except OutputError:
+            path.unlink(missing_ok=True)  # a disk that is full still has room for an empty file
+            raise
 
     def _name_temporary(self) -> Path:
         return self.path.with_name(f".unmingle-{secrets.token_hex(6)}.tmp")

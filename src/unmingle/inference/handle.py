@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
+
+from unmingle.audio.framing import Samples
+from unmingle.checkpoint import Card, fetch, read_card
+from unmingle.errors import CheckpointError, ConfigError, MissingFileError, UnknownModelError, did_you_mean
+from unmingle.presets import PRESETS, ModelConfig
 
 if TYPE_CHECKING:
     from unmingle.models.base import SeparationModel
-    from unmingle.presets import ModelConfig
 
 DEFAULT_MODEL = "tdanet-16k"
 """The bundled model that is used when none is named."""
+
+WEIGHTS = Path(__file__).parent.parent / "weights"
+"""Where the bundled weights lie: one `NAME.safetensors` per model."""
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+class Engine(Protocol):
+    """Whatever runs a network: numpy in, numpy out."""
+
+    def __call__(self, mixture: Samples) -> Samples:
+        """(batch, time) at the model's rate -> (batch, n_src, time), float32."""
+        ...
 
 
 @dataclass
@@ -19,16 +37,28 @@ class Model:
     """A model ready to separate.
 
     Attributes:
-        name: bundled name, or file name of the weights.
+        name: bundled name, or the name that its weights file gives.
         config: which network, at which rate, for how many speakers.
-        path: its weights; None when it was made from a network.
+        path: its weights; None when it was made from a network or an engine.
+        card: what its weights file says about itself.
         device: where the network runs, such as `cpu` or `cuda`.
+        engine: runs the network instead of torch, when it is given.
     """
 
     name: str
     config: ModelConfig
     path: Path | None = None
+    card: Card | None = None
     device: str = "cpu"
+    engine: Engine | None = None
+    _network: SeparationModel | None = field(default=None, repr=False, compare=False)
+
+    @classmethod
+    def from_network(cls, network: SeparationModel, *, name: str = "unnamed") -> Model:
+        """A handle of a network that is there already; it is put into evaluation mode."""
+        parameter = next(network.parameters(), None)
+        device = "cpu" if parameter is None else str(parameter.device)
+        return cls(name, network.config, device=device, _network=network.eval())
 
     @property
     def sample_rate(self) -> int:
@@ -47,13 +77,46 @@ class Model:
 
     @property
     def latency_seconds(self) -> float | None:
-        """Algorithmic latency of a causal model; None: it listens to the whole window first."""
+        """Algorithmic latency of a causal model that streams; None: it listens to a whole window first."""
         return None
 
     @property
     def network(self) -> SeparationModel:
-        """The torch module, built on first use."""
-        raise NotImplementedError
+        """The torch module, built on first use.
+
+        Raises:
+            CheckpointError: the weights are damaged or do not fit their model.
+            ConfigError: there is no such device.
+        """
+        if self._network is None:
+            if self.path is None:
+                raise CheckpointError(f"{self.name} runs on its own engine and has no torch network")
+            from unmingle.checkpoint import load_checkpoint
+
+            self._network = _moved(load_checkpoint(self.path), self.device)
+        return self._network
+
+    def to(self, device: str) -> Model:
+        """The same model on another device."""
+        network = None if self._network is None else _moved(self._network, device)
+        return replace(self, device=device, _network=network)
+
+    def run(self, mixture: Samples) -> Samples:
+        """Separate whole windows with the engine, or with the network on its device.
+
+        Args:
+            mixture: (batch, time) float32 at the model's rate.
+
+        Returns:
+            (batch, n_src, time) float32.
+        """
+        if self.engine is not None:
+            return self.engine(mixture)
+        import torch
+
+        with torch.inference_mode():
+            estimates = self.network(torch.from_numpy(mixture).to(self.device))
+            return estimates.float().cpu().numpy()
 
 
 @dataclass(frozen=True)
@@ -61,7 +124,7 @@ class ModelEntry:
     """One line of `list_models`.
 
     Attributes:
-        name: what `load_model` (when `bundled`) or `build_model` takes.
+        name: what `load_model` takes when it is `bundled`; else the name of a preset.
         sample_rate: Hz.
         n_src: speakers.
         causal: whether it can stream.
@@ -80,10 +143,79 @@ class ModelEntry:
 
 
 def load_model(name_or_path: str | Path | None = None, *, device: str = "cpu") -> Model:
-    """A model by bundled name, by path of its `.safetensors`, or by hub id `owner/name` that was pulled before."""
-    raise NotImplementedError
+    """A handle of a model; its network is built on first use.
+
+    Args:
+        name_or_path: a bundled name, the path of a `.safetensors`, or the id `owner/name` of a hub repository that
+            was fetched before (this function never uses the network). None is the default model.
+        device: where its network shall run, such as `cpu` or `cuda`.
+
+    Raises:
+        UnknownModelError: nothing has this name, or only a preset has, which brings no weights.
+        MissingFileError: there is no such file, or the hub repository was not fetched yet.
+        CheckpointError: the file is damaged or not one of ours.
+    """
+    path = _find(DEFAULT_MODEL if name_or_path is None else name_or_path)
+    card = read_card(path)
+    return Model(card.name, card.config, path, card, device)
 
 
 def list_models() -> list[ModelEntry]:
-    """Bundled models first, then the presets, which are networks without weights."""
-    raise NotImplementedError
+    """Bundled models first, the default one before the others; then the presets, which are networks without weights."""
+    bundled = sorted((_bundled_entry(path) for path in WEIGHTS.glob("*.safetensors")), key=_default_first)
+    names = {entry.name for entry in bundled}
+    presets = [
+        ModelEntry(name, config.sample_rate, config.n_src, config.causal, None, None, bundled=False)
+        for name, config in PRESETS.items()
+        if name not in names
+    ]
+    return [*bundled, *presets]
+
+
+def _bundled_entry(path: Path) -> ModelEntry:
+    card = read_card(path)
+    config = card.config
+    return ModelEntry(
+        path.stem, config.sample_rate, config.n_src, config.causal, card.parameters, card.licence or None, bundled=True
+    )
+
+
+def _default_first(entry: ModelEntry) -> tuple[bool, str]:
+    return entry.name != DEFAULT_MODEL, entry.name
+
+
+def _find(name_or_path: str | Path) -> Path:
+    """The weights file that is meant."""
+    name = str(name_or_path)
+    bundled = WEIGHTS / f"{name}.safetensors"
+    if bundled.parent == WEIGHTS and bundled.is_file():
+        return bundled
+    path = Path(name_or_path).expanduser()
+    if path.exists():
+        return path
+    if isinstance(name_or_path, Path) or path.suffix == ".safetensors":
+        raise MissingFileError(f"there is no weights file {path}; check the path")
+    if _HUB_ID.fullmatch(name):
+        return fetch(name, cached_only=True)
+    raise _unknown(name)
+
+
+def _unknown(name: str) -> UnknownModelError:
+    bundled = sorted(path.stem for path in WEIGHTS.glob("*.safetensors"))
+    have = f"bundled are {', '.join(bundled)}" if bundled else "no weights are bundled with this installation"
+    if name in PRESETS:
+        return UnknownModelError(
+            f"{name} is a preset: its network can be built, but no weights come with it; {have}. "
+            "Train it, or import published weights with `unmingle import` and give the path of the file"
+        )
+    guess = did_you_mean(name, [*bundled, *PRESETS])
+    return UnknownModelError(
+        f"no model is called {name!r}{guess or ''}; {have}, and a path of a .safetensors works too"
+    )
+
+
+def _moved(network: SeparationModel, device: str) -> SeparationModel:
+    try:
+        return network.to(device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"the device {device!r} cannot be used ({error}); `cpu` always can") from error

@@ -1,21 +1,40 @@
-"""The front door: whole recordings in, one track per speaker out."""
+"""The front door: whole recordings in, one track per speaker out.
+
+    separate            arrays or tensors in memory
+    separate_file       a file -> tracks in memory
+    separate_to_files   a file of any length -> files, in bounded memory
+
+All three run the same engine (`engine.py`).
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unmingle.inference.handle import Model
+from unmingle._version import __version__
+from unmingle.audio.formats import Subtype, choose_subtype
+from unmingle.audio.framing import Samples
+from unmingle.audio.io import AudioReader
+from unmingle.audio.levels import FLOOR_DBFS
+from unmingle.audio.resample import check_sample_rate
+from unmingle.audio.survey import Downmix, Survey, plan_downmix, survey
+from unmingle.inference import engine
+from unmingle.inference.arrays import separate
+from unmingle.inference.handle import Model, load_model
 from unmingle.inference.report import Progress, SeparationOptions, SeparationReport, Track, TrackFormat
+from unmingle.inference.trackfiles import TrackFiles, check_targets, folder, track_names, track_paths
 
-if TYPE_CHECKING:
-    from torch import Tensor
+__all__ = ["Separation", "separate", "separate_file", "separate_to_files"]
 
-Signal = TypeVar("Signal", NDArray[np.floating], "Tensor")
+_BLOCK_VALUES = 1 << 21  # samples times channels that are read at once, at most
+_FAINT_DB, _FAINT_SHARE = 25.0, 0.02
+_LOW_CONFIDENCE = 0.5
 
 
 @dataclass(frozen=True)
@@ -23,16 +42,18 @@ class Separation:
     """The tracks of one recording, in memory.
 
     Attributes:
-        estimates: (n_src, time) float32, as long as the recording.
+        estimates: (n_src, time) float32, as long as the recording; a residual, when kept, is one row more.
         sample_rate: Hz, that of the recording.
         report: levels, confidence, conversions, warnings, settings.
-        stem: file name that saved tracks begin with.
+        stem: what the names of saved tracks begin with.
+        subtype: coding of saved tracks, as fine as the recording's.
     """
 
     estimates: NDArray[np.float32]
     sample_rate: int
     report: SeparationReport
     stem: str
+    subtype: Subtype = "PCM_16"
 
     @property
     def tracks(self) -> list[Track]:
@@ -50,24 +71,28 @@ class Separation:
         return list(self.report.warnings)
 
     def save(self, out_dir: str | Path, *, overwrite: bool = False, format: TrackFormat = "wav") -> list[Path]:  # noqa: A002
-        """Write `{stem}_spk1.wav`, ... into a folder, which is made when it is not there.
+        """Write `{stem}_spk1.wav`, ... into a folder, which is made when it is not there: all tracks or none.
 
         Raises:
             OutputExistsError: a track is already there and `overwrite` was not asked for.
             OutputError: the folder cannot be written.
         """
-        raise NotImplementedError
-
-
-def separate(
-    model: Model | str | Path | None,
-    mixture: Signal,
-    *,
-    sample_rate: int,
-    options: SeparationOptions | None = None,
-) -> Signal:
-    """Separate samples: (time,) -> (n_src, time), or a batch (batch, time) -> (batch, n_src, time)."""
-    raise NotImplementedError
+        paths = track_paths(Path(out_dir), self.stem, [track.name for track in self.tracks], format)
+        check_targets(paths, overwrite=overwrite)
+        with (
+            folder(Path(out_dir)),
+            TrackFiles.open(
+                paths,
+                self.sample_rate,
+                subtype=self.subtype,
+                format=format,
+                overwrite=overwrite,
+                frames=self.estimates.shape[1],
+            ) as files,
+        ):
+            files.write(self.estimates)
+            files.finish([1.0] * len(paths))
+        return paths
 
 
 def separate_file(
@@ -77,8 +102,36 @@ def separate_file(
     options: SeparationOptions | None = None,
     progress: Progress | None = None,
 ) -> Separation:
-    """Separate a recording and keep the tracks in memory; for hours of sound see `separate_to_files`."""
-    raise NotImplementedError
+    """Separate a recording and keep the tracks in memory; for hours of sound see `separate_to_files`.
+
+    Args:
+        path: an audio or video file.
+        model: a model, its name, or the path of its weights; None is the default model.
+        options: how to separate.
+        progress: called with (seconds done, seconds of the whole recording).
+
+    Raises:
+        MissingFileError, AudioReadError: the recording is not there or not readable.
+        SignalError, SampleRateError: its samples cannot be separated.
+        UnknownModelError, CheckpointError: the model is not to be had.
+    """
+    options = options or SeparationOptions()
+    model = as_model(model)
+    source = _Source(Path(path), model)
+    names = track_names(model.n_src, residual=options.keep_residual)
+    estimates = np.zeros((len(names), source.recording.n_samples), np.float32)
+    filled = 0
+
+    def keep(piece: Samples) -> None:
+        nonlocal filled
+        estimates[:, filled : filled + piece.shape[1]] = piece
+        filled += piece.shape[1]
+
+    measures = source.separate(model, options, sink=keep, progress=progress)
+    gains = engine.level_gains(measures, options, n_tracks=len(names))
+    estimates *= np.asarray(gains, np.float32)[:, np.newaxis]
+    report = _report(source, model, options, measures, gains)
+    return Separation(estimates, source.reader.sample_rate, report, source.path.stem, source.subtype)
 
 
 def separate_to_files(
@@ -101,13 +154,145 @@ def separate_to_files(
         out_dir: folder of the tracks; made when it is not there.
         model: a model, its name, or the path of its weights; None is the default model.
         options: how to separate.
-        format: `wav` (16 or 24 bits like the recording, 32-bit float where a track exceeds full scale) or `flac`.
+        format: `wav` (as many bits as the recording; 32-bit float where a track exceeds full scale) or `flac`.
         overwrite: replace tracks that are already there.
         progress: called with (seconds done, seconds of the whole recording).
 
     Raises:
-        MissingFileError, AudioReadError, SignalError: the recording is not there, not readable, not separable.
+        MissingFileError, AudioReadError: the recording is not there or not readable.
+        SignalError, SampleRateError: its samples cannot be separated.
         OutputExistsError, OutputError: the tracks cannot be written.
         UnknownModelError, CheckpointError: the model is not to be had.
     """
-    raise NotImplementedError
+    options = options or SeparationOptions()
+    model = as_model(model)
+    names = track_names(model.n_src, residual=options.keep_residual)
+    paths = track_paths(Path(out_dir), Path(path).stem, names, format)
+    check_targets(paths, overwrite=overwrite)
+    source = _Source(Path(path), model)
+    with (
+        folder(Path(out_dir)),
+        TrackFiles.open(
+            paths,
+            source.reader.sample_rate,
+            subtype=source.subtype,
+            format=format,
+            overwrite=overwrite,
+            frames=source.recording.n_samples,
+            rescaled=options.level_dbfs is not None,
+        ) as files,
+    ):
+        measures = source.separate(model, options, sink=files.write, progress=progress)
+        gains = engine.level_gains(measures, options, n_tracks=len(names))
+        clipping = files.finish(gains)
+    return _report(source, model, options, measures, gains, paths=paths, warnings=clipping)
+
+
+def as_model(model: Model | str | Path | None) -> Model:
+    """The model that is meant."""
+    return model if isinstance(model, Model) else load_model(model)
+
+
+class _Source:
+    """A file that was looked through and can be separated."""
+
+    recording: Survey
+    downmix: Downmix
+    subtype: Subtype
+
+    def __init__(self, path: Path, model: Model) -> None:
+        self.path = path
+        self.reader = AudioReader(path)
+        info = self.reader.info
+        check_sample_rate(info.sample_rate, name=str(path))
+        self._block = max(1, min(round(engine.BLOCK_SECONDS * info.sample_rate), _BLOCK_VALUES // info.channels))
+        self.recording = survey(
+            self.reader.blocks(self._block), sample_rate=info.sample_rate, channels=info.channels, name=str(path)
+        )
+        self.downmix = plan_downmix(self.recording)
+        self.subtype = choose_subtype(info.subtype)
+        self.conversions = [*_about_streams(info.n_streams), *self.downmix.conversions]
+        self.conversions += about_rates(info.sample_rate, model.sample_rate)
+
+    def separate(
+        self, model: Model, options: SeparationOptions, *, sink: engine.Sink, progress: Progress | None
+    ) -> engine.Measures:
+        return engine.run(
+            model,
+            self.reader.blocks(self._block),
+            self.recording,
+            self.downmix,
+            options,
+            sink=sink,
+            progress=progress,
+        )
+
+
+def _about_streams(n_streams: int) -> list[str]:
+    return [f"took the first of {n_streams} sound tracks in the file"] if n_streams > 1 else []
+
+
+def about_rates(recorded: int, wanted: int) -> list[str]:
+    """What changing the rate for the model means, in words."""
+    if recorded == wanted:
+        return []
+    sentence = f"resampled from {recorded} to {wanted} Hz for the model, and its tracks back"
+    if recorded > wanted:
+        sentence += f"; what is above {wanted // 2} Hz, which it does not hear, follows the energy of the tracks"
+    return [sentence]
+
+
+def _report(
+    source: _Source,
+    model: Model,
+    options: SeparationOptions,
+    measures: engine.Measures,
+    gains: Sequence[float],
+    *,
+    paths: Sequence[Path | None] = (),
+    warnings: Sequence[str] = (),
+) -> SeparationReport:
+    names = track_names(model.n_src, residual=options.keep_residual)
+    tracks = [
+        Track(
+            name=name,
+            level_dbfs=round(max(FLOOR_DBFS, level + 20.0 * math.log10(gain)), 2),
+            active_seconds=round(active, 2),
+            confidence=None if confidence is None else round(confidence, 4),
+            path=path,
+        )
+        for name, level, gain, active, confidence, path in zip(
+            names,
+            measures.levels_dbfs,
+            gains,
+            [*measures.active_seconds, source.recording.n_samples / source.recording.sample_rate],
+            [*measures.confidence, None],
+            paths or [None] * len(names),
+            strict=False,
+        )
+    ]
+    return SeparationReport(
+        model=model.name,
+        unmingle_version=__version__,
+        sample_rate=source.recording.sample_rate,
+        n_samples=source.recording.n_samples,
+        tracks=tracks,
+        conversions=source.conversions,
+        warnings=[*source.downmix.warnings, *_doubts(measures, tracks), *warnings],
+        settings=asdict(options),
+    )
+
+
+def _doubts(measures: engine.Measures, tracks: Sequence[Track]) -> list[str]:
+    """What the tracks themselves say against the separation."""
+    speakers = range(len(measures.active_seconds))
+    loudest = max(measures.levels_dbfs[index] for index in speakers)
+    longest = max(measures.active_seconds)
+    doubts: list[str] = []
+    for index in speakers:
+        faint = measures.levels_dbfs[index] < loudest - _FAINT_DB
+        if faint or measures.active_seconds[index] < _FAINT_SHARE * longest:
+            doubts.append(f"{tracks[index].name} is all but silent; there may be fewer than {len(speakers)} voices")
+        elif (confidence := measures.confidence[index]) is not None and confidence < _LOW_CONFIDENCE:
+            doubts.append(f"two looks at {tracks[index].name} agree little ({confidence:.2f}); do not rely on it")
+    return doubts

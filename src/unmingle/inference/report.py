@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 
+from unmingle.audio.formats import TrackFormat
 from unmingle.errors import ConfigError
+
+__all__ = ["Progress", "SeparationOptions", "SeparationReport", "Track", "TrackFormat"]
 
 Progress = Callable[[float, float | None], None]
 """Called with the seconds separated so far and the seconds of the whole recording (None: not known)."""
-
-TrackFormat = Literal["wav", "flac"]
 
 
 @dataclass(frozen=True)

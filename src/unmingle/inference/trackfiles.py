@@ -1,0 +1,113 @@
+"""The files of one recording's tracks: all of them, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from unmingle.audio.formats import Subtype, TrackFormat
+from unmingle.audio.framing import Samples
+from unmingle.audio.writing import AudioWriter, check_target
+from unmingle.errors import OutputError
+
+
+def track_names(n_src: int, *, residual: bool = False) -> list[str]:
+    """`spk1`, `spk2`, ..., and `residual` when it is kept."""
+    return [*(f"spk{number}" for number in range(1, n_src + 1)), *(["residual"] if residual else [])]
+
+
+def track_paths(out_dir: Path, stem: str, names: Sequence[str], format: TrackFormat) -> list[Path]:  # noqa: A002
+    """Where the tracks of a recording go."""
+    return [out_dir / f"{stem}_{name}.{format}" for name in names]
+
+
+def check_targets(paths: Sequence[Path], *, overwrite: bool) -> None:
+    """Refuse before the work what would be refused after it.
+
+    Raises:
+        OutputExistsError, OutputError: a track cannot have its name.
+    """
+    for path in paths:
+        if path.parent.is_dir():
+            check_target(path, overwrite=overwrite)
+
+
+@contextmanager
+def folder(path: Path) -> Generator[None]:
+    """Make a folder and its parents; when the body fails, remove those that were made.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    made = [parent for parent in (path, *path.parents) if not parent.exists()]
+    try:
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"the folder {path} cannot be made ({error.strerror}); choose another one") from error
+        yield
+    except BaseException:
+        for parent in made:
+            with suppress(OSError):
+                parent.rmdir()
+        raise
+
+
+class TrackFiles:
+    """Writes one file per track; all get their names together in `finish`, or none does."""
+
+    def __init__(self, writers: Sequence[AudioWriter]) -> None:
+        """Take open writers; see `open`."""
+        self._writers = writers
+
+    @classmethod
+    @contextmanager
+    def open(
+        cls,
+        paths: Sequence[Path],
+        sample_rate: int,
+        *,
+        subtype: Subtype,
+        format: TrackFormat = "wav",  # noqa: A002
+        overwrite: bool = False,
+        frames: int | None = None,
+        rescaled: bool = False,
+    ) -> Generator[TrackFiles]:
+        """Open all files; whatever happens, no temporary file outlives the `with`."""
+        with ExitStack() as stack:
+            writers: list[AudioWriter] = []
+            for path in paths:
+                writer = AudioWriter(
+                    path,
+                    sample_rate,
+                    subtype=subtype,
+                    format=format,
+                    overwrite=overwrite,
+                    frames=frames,
+                    rescaled=rescaled,
+                )
+                stack.callback(writer.discard)
+                writers.append(writer)
+            yield cls(writers)
+
+    def write(self, tracks: Samples) -> None:
+        """Append (n_tracks, time) samples."""
+        for writer, track in zip(self._writers, tracks, strict=True):
+            writer.write(track[None])
+
+    def finish(self, gains: Sequence[float]) -> list[str]:
+        """Scale the tracks, give all files their names, and say what had to be done so that nothing clips."""
+        for writer, gain in zip(self._writers, gains, strict=True):
+            writer.close(gain=gain)
+        for writer in self._writers:
+            writer.commit()
+        return [sentence for writer in self._writers if (sentence := _about(writer)) is not None]
+
+
+def _about(writer: AudioWriter) -> str | None:
+    if writer.attenuation_db > 0:
+        return f"{writer.path.name} would exceed full scale and was turned down by {writer.attenuation_db:.1f} dB"
+    if writer.loudest > 1.0:
+        return f"{writer.path.name} exceeds full scale and was written in 32-bit float, which does not clip"
+    return None
