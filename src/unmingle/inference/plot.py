@@ -33,6 +33,8 @@ _WINDOWS_PER_COLUMN = 4  # of a long recording only these are analysed; its wave
 _BLOCK_SECONDS = 20
 _TOP_HZ = 8000  # speech has little above; one scale for all rates
 _RANGE_DB = 70
+_CLOCK_STEPS = (10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 28_800)  # seconds between labels
+_MOST_LABELS = 12
 _MIXTURE_COLOUR = "#4d5563"
 _TRACK_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # safe for colour-blind eyes
 
@@ -179,14 +181,15 @@ def _draw_spectrogram(axes: Axes, one: Overview, *, top_db: float) -> None:
 
 
 def _label_time(axes: Axes, seconds: float) -> None:
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
+    from matplotlib.ticker import FuncFormatter, MultipleLocator
 
     def clock(time: float, _position: Any) -> str:
         minutes, rest = divmod(round(time), 60)
         return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if seconds >= 3600 else f"{minutes}:{rest:02d}"
 
     if seconds >= 60:
-        axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 3, 6, 10]))
+        step = next((step for step in _CLOCK_STEPS if seconds / step <= _MOST_LABELS), _CLOCK_STEPS[-1])
+        axes.xaxis.set_major_locator(MultipleLocator(step))
         axes.xaxis.set_major_formatter(FuncFormatter(clock))
     axes.set_xlabel("time" if seconds >= 60 else "time (s)")
 
