@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from unmingle._version import __version__
-from unmingle.cli import doctor, evaluate, import_, models, profile, separate, train
+from unmingle.cli import data, doctor, evaluate, import_, models, profile, separate, train
 from unmingle.cli.console import emit, example, fail
 from unmingle.errors import UnmingleError
 
@@ -34,6 +34,7 @@ app.command("import", epilog=import_.EXAMPLE)(import_.import_command)
 app.add_typer(models.models, name="models", epilog=models.EXAMPLE)
 app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
 app.command("profile", epilog=profile.EXAMPLE)(profile.profile)
+app.add_typer(data.data, name="data", epilog=data.EXAMPLE)
 app.command("doctor", epilog=doctor.EXAMPLE)(doctor.doctor)
 
 
@@ -60,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         app(list(arguments) if arguments is not None else None, prog_name="unmingle")
-    except UnmingleError as error:
+    except (UnmingleError, OSError) as error:  # the system's own refusals name the file and the reason
         fail(str(error))
         return 1
     except SystemExit as stop:  # typer's own ends: help, misuse (2), interruption (130), a closed pipe

@@ -1,0 +1,114 @@
+"""`unmingle data`: manifests of corpora, simulated mixtures, and a check before training."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from unmingle.cli.console import emit, emit_json, example, note, progress
+
+if TYPE_CHECKING:
+    from unmingle.data.check import ManifestReport
+
+EXAMPLE = example("unmingle data simulate recipe.yaml -o mixtures", "unmingle data check mixtures/manifest.jsonl")
+
+data = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Prepare a corpus, simulate mixtures, check a manifest."
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+_SHOWN_PROBLEMS = 20
+
+
+@data.command(epilog=example("unmingle data prepare folder recordings -o manifests"))
+def prepare(
+    corpus: Annotated[str, typer.Argument(metavar="CORPUS", help="folder, librispeech, libri2mix, wham or lrs2-2mix.")],
+    root: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the corpus lies.")],
+    out_dir: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where the manifests go.")] = Path(),
+    mixture: Annotated[
+        str | None, typer.Option(help="Corpora of mixtures: folder of the mixtures, such as mix_both.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the manifests of a corpus. `folder` is any tree speaker/*.wav. Audio is neither copied nor downloaded."""
+    from unmingle.data.corpora import prepare as prepare_corpus
+
+    prepared = prepare_corpus(corpus, root, out_dir, mixture=mixture)
+    if as_json:
+        emit_json([{"manifest": str(one.manifest), "lines": one.n_lines} for one in prepared])
+        return
+    for one in prepared:
+        emit(f"{one.manifest}  {one.n_lines} lines")
+
+
+@data.command(epilog=example("unmingle data simulate recipe.yaml -o mixtures seed=1 'snr_db=[0, 10]'"))
+def simulate(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="YAML; the settings are those of SimulationRecipe.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings that replace the recipe's.")
+    ] = None,
+    out_dir: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for audio and manifest.")
+    ] = Path("mixtures"),
+    n_workers: Annotated[int, typer.Option("--workers", min=1, help="Processes; the files are the same for any.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Write mixtures, sources and their manifest. Run again after a stop, and it goes on where it was."""
+    from unmingle.data.simulate import simulate as simulate_recipe
+    from unmingle.simulation.recipe import load_simulation_recipe
+
+    settings = load_simulation_recipe(recipe, overrides or [])
+    with progress("Simulating", unit="mixtures/s") as report:
+        manifest = simulate_recipe(settings, out_dir, n_workers=n_workers, progress=report)
+    if as_json:
+        emit_json({"manifest": str(manifest), "mixtures": settings.n_mixtures})
+    else:
+        emit(f"{manifest}  {settings.n_mixtures} mixtures")
+
+
+@data.command(
+    epilog=example("unmingle data check mixtures/manifest.jsonl", "unmingle data check tt --sample-rate 8000")
+)
+def check(
+    manifest: Annotated[
+        Path, typer.Argument(metavar="MANIFEST", help="Manifest, Lhotse cuts, or folder of the papers' index lists.")
+    ],
+    sample_rate: Annotated[
+        int | None, typer.Option(help="For index lists, which do not say; otherwise the first file is asked.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Open every file of a manifest and report what training or scoring would trip over. Exit code 1 on errors."""
+    from unmingle.data.check import check_manifest
+
+    with progress("Checking", unit="mixtures/s") as report:
+        found = check_manifest(manifest, sample_rate=sample_rate, progress=report)
+    if as_json:
+        emit_json({**asdict(found), "ok": not found.errors})
+    else:
+        emit(_in_words(found))
+        for problem in found.problems[:_SHOWN_PROBLEMS]:
+            note(f"{problem.severity}: {problem.id}: {problem.message}")
+        if len(found.problems) > _SHOWN_PROBLEMS:
+            note(f"... and {len(found.problems) - _SHOWN_PROBLEMS} more; --json lists all")
+    if found.errors:
+        raise typer.Exit(1)
+
+
+def _in_words(report: ManifestReport) -> str:
+    lines = [
+        ("mixtures", f"{report.n_mixtures}"),
+        ("audio", f"{report.seconds / 3600:.2f} h"),
+        ("sample rate", ", ".join(f"{rate} Hz" for rate in report.sample_rates)),
+        ("speakers each", ", ".join(str(n_src) for n_src in report.n_src)),
+        ("speakers in all", "not stated" if report.n_speakers is None else f"{report.n_speakers}"),
+        ("pairs", ", ".join(f"{pair} {count}" for pair, count in report.pairs.items()) or "not stated"),
+        ("parts add up", f"{report.n_explained} of {report.n_mixtures}"),
+        ("errors", f"{len(report.errors)}"),
+        ("warnings", f"{len(report.problems) - len(report.errors)}"),
+    ]
+    return "\n".join(f"{name:<17}{value}" for name, value in lines)
