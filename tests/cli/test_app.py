@@ -142,3 +142,10 @@ def test_the_doctor_speaks_json(cli: Callable[..., Any]) -> None:
     found = json.loads(cli("doctor", "--json").out)
     assert {"unmingle", "python", "platform", "packages", "parts", "advice"} <= set(found)
     assert {"torch", "matplotlib"} <= {package["name"] for package in found["packages"]}
+
+
+def test_a_refusal_of_the_system_is_one_message(cli: Callable[..., Any]) -> None:
+    ran = cli("separate", "a" * 5000)
+    assert ran.code == 1
+    assert "File name too long" in ran.err
+    assert "Traceback" not in ran.err

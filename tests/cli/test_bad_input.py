@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
 import resource
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -148,6 +150,12 @@ def test_two_inputs_of_one_name(refused: Callable[..., str], recording: Path, tm
     other = Path(shutil.copy(recording, tmp_path / "other"))
     message = refused(recording, other, "-o", tmp_path / "out")
     assert f"{recording} and {other} would both write" in message
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere file names are Unicode")
+def test_a_name_that_is_not_utf_8(refused: Callable[..., str], recording: Path) -> None:
+    odd = recording.rename(recording.with_name(os.fsdecode(b"caf\xe9.wav")))
+    assert "caf\ufffd.wav or of its folder is not UTF-8" in refused(odd)
 
 
 # What separates

@@ -30,27 +30,33 @@ def example(*lines: str) -> str:
 
 def emit(text: str) -> None:
     """Print a result."""
-    typer.echo(text)
+    typer.echo(_printable(text))
 
 
 def emit_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
     """Print a result for machines."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    typer.echo(text if text == _printable(text) else json.dumps(value, indent=2, allow_nan=False))
+
+
+def _printable(text: str) -> str:
+    """The text without what no terminal takes: bytes of a file name that are not UTF-8."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def note(text: str) -> None:
     """Say something that is not a result."""
-    typer.echo(text, err=True)
+    typer.echo(_printable(text), err=True)
 
 
 def warn(text: str) -> None:
     """Say something the user should look at although the work goes on."""
-    typer.echo(f"Warning: {text}", err=True)
+    note(f"Warning: {text}")
 
 
 def fail(text: str) -> None:
     """Say what went wrong; the exit code is the caller's business."""
-    typer.echo(f"Error: {text}", err=True)
+    note(f"Error: {text}")
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]], *, right: Sequence[int] = ()) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from unmingle.errors import (
+    AudioReadError,
     CheckpointError,
     ConfigError,
     MissingExtraError,
@@ -112,6 +113,12 @@ def run_job(job: Job, settings: Settings, *, progress: Progress | None = None) -
     from unmingle.inference.offline import separate_to_files
     from unmingle.inference.trackfiles import folder
 
+    if any(
+        "\udc80" <= letter <= "\udcff" for letter in f"{job.source}{job.out_dir}"
+    ):  # Python's way to hold such bytes
+        raise AudioReadError(
+            f"the name of {job.source} or of its folder is not UTF-8, which not all decoders take; rename it"
+        )
     if not settings.overwrite:
         _refuse_existing(job, settings)
     with folder(job.out_dir):
