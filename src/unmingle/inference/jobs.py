@@ -113,12 +113,7 @@ def run_job(job: Job, settings: Settings, *, progress: Progress | None = None) -
     from unmingle.inference.offline import separate_to_files
     from unmingle.inference.trackfiles import folder
 
-    if any(
-        "\udc80" <= letter <= "\udcff" for letter in f"{job.source}{job.out_dir}"
-    ):  # Python's way to hold such bytes
-        raise AudioReadError(
-            f"the name of {job.source} or of its folder is not UTF-8, which not all decoders take; rename it"
-        )
+    _refuse_odd_name(job)
     if not settings.overwrite:
         _refuse_existing(job, settings)
     with folder(job.out_dir):
@@ -218,6 +213,13 @@ def _is_done(job: Job, report: dict[str, Any], settings: Settings) -> bool:
     if not other and settings.plot and not job.picture.exists():
         draw(job, report)
     return not other
+
+
+def _refuse_odd_name(job: Job) -> None:
+    try:
+        f"{job.source}{job.out_dir}".encode()
+    except UnicodeEncodeError as error:
+        raise AudioReadError(f"the name of {job.source} or of its folder is not UTF-8; rename it") from error
 
 
 def _refuse_existing(job: Job, settings: Settings) -> None:
