@@ -52,7 +52,7 @@ def test_parsing_an_example_can_fail() -> None:
     with pytest.raises(Exception, match="No such option"):
         parse(["separate", "--nonsense", "a.wav"])
     with pytest.raises(Exception, match="No such command"):
-        parse(["seperate"])
+        parse(["separat"])
 
 
 @pytest.mark.parametrize("path", [path for path in TREE if not hasattr(TREE[path], "commands")], ids=" ".join)
