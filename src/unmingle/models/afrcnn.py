@@ -380,7 +380,8 @@ class AFRCNN(SeparationModel):
         """
         check_mixture(mixture)
         time = mixture.shape[-1]
-        padded = F.pad(mixture, (0, -time % self.block_samples))
+        whole = (time + self.block_samples - 1) // self.block_samples * self.block_samples
+        padded = F.pad(mixture, (0, whole - time))
         features = self.encoder(padded.unsqueeze(1))  # (B, N, F)
         masks = self.mask(self.separator(self.bottleneck(self.norm(features))))  # (B, M*N, F)
         masked = masks.unflatten(1, (self.config.n_src, -1)) * features.unsqueeze(1)  # (B, M, N, F)
