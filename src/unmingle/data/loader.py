@@ -40,6 +40,9 @@ def _lower_priority(_worker: int) -> None:
     # The training process needs the cores more: made in a thread of it, batches cost a third of its speed.
     if hasattr(os, "nice"):
         os.nice(NICENESS)
+    # Ctrl-C and a kill of the whole group are for the training process: it ends its step, saves, and ends its workers.
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()
     torch.set_num_threads(1)
 
 
