@@ -14,7 +14,7 @@ test: $(VENV)/dev.stamp  ## the default tests
 	$(BIN)/python -m pytest
 
 test-slow: $(VENV)/dev.stamp  ## the tests that take minutes
-	$(BIN)/python -m pytest -m slow --override-ini addopts="-ra --strict-markers"
+	$(BIN)/python -m pytest -m slow
 
 check: lint test  ## what continuous integration holds
 
