@@ -41,6 +41,7 @@ log = logging.getLogger(__name__)
 MANIFEST = "manifest.jsonl"
 RECIPE = "recipe.yaml"
 _DONE = ".done"
+_START = "spawn"  # not forked: the parent may hold threads of torch by now
 
 
 def simulate(
@@ -111,8 +112,7 @@ def _run(recipe: SimulationRecipe, out_dir: Path, todo: Sequence[int], n_workers
             yield 1
         return
     shares = [share.tolist() for share in np.array_split(np.array(todo), min(len(todo), 8 * n_workers))]
-    # Started anew rather than forked: the parent may hold threads of torch by now.
-    with ProcessPoolExecutor(n_workers, get_context("spawn"), _open_studio, (recipe,)) as pool:
+    with ProcessPoolExecutor(n_workers, get_context(_START), _open_studio, (recipe,)) as pool:
         yield from pool.map(partial(_write_share, out_dir), shares)
 
 

@@ -78,10 +78,16 @@ def _entries(split: Path, mixture: str, speakers_of: SpeakersOf | None) -> list[
             mixture=path,
             sources=tuple(source / path.name for source in sources),
             noise=noise / path.name if has_noise and (noise / path.name).is_file() else None,
-            speakers=speakers_of(path.stem) if speakers_of else (),
+            speakers=_named(path.stem, speakers_of, len(sources)),
         )
         for path in mixtures
     ]
+
+
+def _named(stem: str, speakers_of: SpeakersOf | None, n_src: int) -> tuple[str, ...]:
+    """The speakers' names, or none at all where a file is not called as the corpus calls its files."""
+    names = speakers_of(stem) if speakers_of else ()
+    return names if len(names) == n_src else ()
 
 
 def speakers_of_librimix(stem: str) -> tuple[str, ...]:

@@ -1,0 +1,74 @@
+"""What is found in a manifest before training trips over it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from unmingle.data.check import ManifestReport, check_manifest
+from unmingle.data.corpora import prepare
+
+Mixtures = Callable[..., Path]
+
+
+def checked(
+    split: Path, *, corpus: str = "lrs2-2mix", break_it: Callable[[Path], object] | None = None
+) -> ManifestReport:
+    (prepared,) = prepare(corpus, split, split.parent)
+    if break_it:
+        break_it(split)
+    return check_manifest(prepared.manifest)
+
+
+def test_good_mixtures_pass(mixtures: Mixtures) -> None:
+    report = checked(mixtures())
+    assert report.problems == ()
+    assert (report.n_mixtures, report.seconds, report.n_explained) == (2, 2.0, 2)
+    assert (report.sample_rates, report.n_src, report.n_speakers) == ({8000: 2}, {2: 2}, None)
+
+
+def test_noise_that_is_listed_explains_the_mixture(mixtures: Mixtures) -> None:
+    report = checked(mixtures(noisy=True, mixture="mix_both"), corpus="wham")
+    assert (report.problems, report.n_explained) == ((), 2)
+
+
+def test_noise_that_is_not_listed_is_a_warning(mixtures: Mixtures) -> None:
+    report = checked(mixtures(noisy=True))
+    assert report.errors == []
+    assert report.n_explained == 0
+    assert all("dB of the mixture unexplained" in problem.message for problem in report.problems)
+
+
+def write(part: str, samples: np.ndarray, rate: int = 8000) -> Callable[[Path], None]:
+    return lambda split: soundfile.write(split / part / "a_b.wav", samples, rate, subtype="FLOAT")
+
+
+@pytest.mark.parametrize(
+    ("break_it", "message"),
+    [
+        (lambda split: (split / "s2" / "a_b.wav").unlink(), "source 2: .*a_b.wav"),
+        (lambda split: (split / "mix" / "a_b.wav").write_text("text"), "mixture: .*a_b.wav"),
+        (write("s1", np.zeros(8000), 16_000), "source 1: .* is at 16000 Hz, the manifest says 8000 Hz"),
+        (write("s1", np.zeros((8000, 2))), "has 2 channels"),
+        (write("s2", np.zeros(7999)), "source 2 has 7999 samples, the mixture has 8000"),
+        (write("mix", np.full(8000, np.nan)), "NaN or infinite"),
+    ],
+)
+def test_what_makes_a_mixture_unusable_is_an_error(
+    mixtures: Mixtures, break_it: Callable[[Path], object], message: str
+) -> None:
+    report = checked(mixtures(), break_it=break_it)
+    (error,) = report.errors
+    assert error.id == "a_b"
+    assert re.search(message, error.message)
+
+
+def test_a_silent_source_is_a_warning(mixtures: Mixtures) -> None:
+    report = checked(mixtures(), break_it=write("s1", np.zeros(8000)))
+    assert report.errors == []
+    assert any("source 1 is silent" in problem.message for problem in report.problems)

@@ -1,0 +1,184 @@
+"""Mixtures made while training."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from unmingle.data.dynamic import DynamicMixing
+from unmingle.data.settings import DataSettings, MixingSettings
+from unmingle.errors import ConfigError
+from unmingle.simulation.mixing import level_db, ratio_db
+
+RATE = 8000
+PLAIN = MixingSettings(noise_share=0.0, speed=(1.0, 1.0), mixed_gender_share=None)
+
+
+@pytest.fixture
+def settings(speech: Path) -> DataSettings:
+    return DataSettings(
+        sample_rate=RATE,
+        segment_seconds=1.0,
+        batch_size=4,
+        speech=str(speech),
+        cache_dir=str(speech.parent / "cache"),
+        mixing=PLAIN,
+    )
+
+
+def mixing(settings: DataSettings, **changes: object) -> DynamicMixing:
+    return DynamicMixing(replace(settings, mixing=replace(settings.mixing, **changes)))  # type: ignore[arg-type]
+
+
+def test_a_batch_has_the_shapes_promised(settings: DataSettings) -> None:
+    batch = DynamicMixing(settings).batch(0)
+    assert batch.mixture.shape == (4, RATE)
+    assert batch.sources.shape == (4, 2, RATE)
+    assert batch.mixture.dtype == batch.sources.dtype == torch.float32
+
+
+def test_a_batch_depends_on_its_step_alone(settings: DataSettings) -> None:
+    settings = replace(settings, mixing=MixingSettings())
+    straight = [DynamicMixing(settings).batch(step) for step in range(3)]
+    one = DynamicMixing(settings)
+    for step in (2, 0, 1):
+        torch.testing.assert_close(one.batch(step), straight[step], rtol=0, atol=0)
+    assert not torch.equal(straight[0].mixture, straight[1].mixture)
+
+
+def test_processes_that_train_together_share_out_the_same_samples(settings: DataSettings) -> None:
+    alone = DynamicMixing(replace(settings, batch_size=8)).batch(3).mixture
+    shares = [DynamicMixing(settings, rank=rank, world_size=2).batch(3).mixture for rank in range(2)]
+    torch.testing.assert_close(torch.cat(shares), alone, rtol=0, atol=0)
+
+
+def test_sources_add_up_to_a_mixture_without_noise(settings: DataSettings) -> None:
+    batch = DynamicMixing(settings).batch(0)
+    torch.testing.assert_close(batch.sources.sum(1), batch.mixture, rtol=0, atol=1e-5)
+
+
+def test_levels_are_drawn_from_their_range(settings: DataSettings) -> None:
+    samples = [mixing(settings, level_db=(3.0, 3.0)).sample(number, step=0) for number in range(5)]
+    for mixture, sources in samples:
+        assert ratio_db(*sources) == pytest.approx(3.0, abs=1e-3)
+        assert level_db(mixture) == pytest.approx(0, abs=1e-3)
+    quiet, _ = mixing(settings, mixture_rms_db=(-20.0, -20.0)).sample(0, step=0)
+    assert level_db(quiet) == pytest.approx(-20, abs=1e-3)
+
+
+@pytest.mark.parametrize("babble_share", [0.0, 1.0])
+def test_noise_has_the_ratio_asked_for(settings: DataSettings, noise: Path, babble_share: float) -> None:
+    noisy = mixing(
+        replace(settings, noise=str(noise)), noise_share=1.0, noise_snr_db=(6.0, 6.0), babble_share=babble_share
+    )
+    for number in range(5):
+        mixture, sources = noisy.sample(number, step=0)
+        assert ratio_db(sources.sum(0), mixture - sources.sum(0)) == pytest.approx(6.0, abs=0.01)
+
+
+def test_a_share_of_the_mixtures_gets_noise(settings: DataSettings, noise: Path) -> None:
+    some = mixing(replace(settings, noise=str(noise)), noise_share=0.35)
+    clean = 0
+    for number in range(200):
+        mixture, sources = some.sample(number, step=0)
+        clean += bool(np.abs(mixture - sources.sum(0)).max() < 1e-4)
+    assert 110 <= clean <= 150
+
+
+def test_babble_is_made_without_recorded_noise(settings: DataSettings) -> None:
+    mixture, sources = mixing(settings, noise_share=1.0).sample(0, step=0)
+    assert np.abs(mixture - sources.sum(0)).max() > 0.01
+
+
+def test_means_are_removed(settings: DataSettings) -> None:
+    _, sources = DynamicMixing(settings).sample(0, step=0)
+    np.testing.assert_allclose(sources.mean(-1), 0, atol=1e-5)
+
+
+def test_speed_moves_the_pitch_within_its_range(settings: DataSettings) -> None:
+    def pitches(**changes: object) -> set[float]:
+        moving = mixing(settings, **changes)
+        sources = np.concatenate([moving.sample(number, step=0)[1] for number in range(10)])
+        return {float(np.argmax(np.abs(np.fft.rfft(source)))) for source in sources}
+
+    own = {300.0, 350.0}  # of the four voices, at segments of one second
+    assert pitches() <= own
+    moved = pitches(speed=(0.92, 1.08))
+    assert len(moved) > 4
+    assert 0.91 * 300 < min(moved) < max(moved) < 1.09 * 350
+
+
+def test_utterances_shorter_than_a_segment_are_used(settings: DataSettings) -> None:
+    batch = DynamicMixing(replace(settings, segment_seconds=2.5)).batch(0)
+    assert batch.mixture.shape == (4, 20_000)
+    assert batch.sources.abs().amax(-1).min() > 0
+
+
+def test_the_share_of_mixed_pairs_is_kept(settings: DataSettings) -> None:
+    pairs = mixing(settings, mixed_gender_share=0.3)
+    mixed = Counter(pairs.is_mixed_gender(number) for number in range(500))
+    assert 0.24 <= mixed[True] / 500 <= 0.36
+
+
+def test_the_easy_start_ends_step_by_step(settings: DataSettings) -> None:
+    easy = mixing(settings, mixed_gender_share=0.0, easy_mixed_gender_share=1.0, easy_steps=100, noise_share=1.0)
+
+    def share(step: int) -> float:
+        return float(np.mean([bool(easy.is_mixed_gender(number, step=step)) for number in range(300)]))
+
+    assert [share(0), share(50), share(100), share(10_000)] == pytest.approx([1.0, 0.5, 0.0, 0.0], abs=0.1)
+    for step, noisy in ((0, False), (99, False), (100, True)):
+        mixture, sources = easy.sample(0, step=step)
+        assert bool(np.abs(mixture - sources.sum(0)).max() > 1e-4) == noisy
+
+
+def test_three_people_can_talk(settings: DataSettings) -> None:
+    settings = replace(settings, n_src=3, mixing=MixingSettings())
+    assert DynamicMixing(settings).batch(0).sources.shape == (4, 3, RATE)
+
+
+def test_unknown_genders_play_no_part(settings: DataSettings, speech: Path) -> None:
+    settings = replace(settings, speech=str(speech.parent / "speech"), mixing=MixingSettings())
+    assert DynamicMixing(settings).batch(0).mixture.isfinite().all()
+    assert DynamicMixing(settings).is_mixed_gender(0) is None
+
+
+@pytest.mark.parametrize("targets", ["reverberant", "early"])
+def test_rooms_keep_levels_and_say_what_is_wanted(settings: DataSettings, targets: str) -> None:
+    pytest.importorskip("pyroomacoustics")
+    echoing = mixing(settings, room_share=1.0, n_rooms=1, room_targets=targets, level_db=(2.0, 2.0))
+    mixture, sources = echoing.sample(0, step=0)
+    left = np.abs(mixture - sources.sum(0)).max()
+    if targets == "early":
+        assert left > 0.01
+    else:
+        assert left < 1e-4
+        assert ratio_db(*sources) == pytest.approx(2.0, abs=1e-3)
+
+
+def test_pauses_are_drawn_again(settings: DataSettings, speech: Path) -> None:
+    import soundfile
+
+    for path in (speech.parent / "speech").rglob("*.wav"):
+        samples, rate = soundfile.read(path)
+        samples[: len(samples) // 2] = 0
+        soundfile.write(path, np.tile(samples, 4), rate)
+    short = DynamicMixing(replace(settings, segment_seconds=0.2))
+    batch = short.batch(0)
+    assert batch.sources.square().mean(-1).min() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"speech": None}, "needs data.speech"), ({"n_src": 5}, "wants 5 different speakers")],
+)
+def test_settings_nothing_can_be_mixed_from_are_an_error(
+    settings: DataSettings, changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        DynamicMixing(replace(settings, **changes))  # type: ignore[arg-type]
