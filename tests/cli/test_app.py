@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import subprocess
@@ -52,7 +51,7 @@ def test_parsing_an_example_can_fail() -> None:
     with pytest.raises(Exception, match="No such option"):
         parse(["separate", "--nonsense", "a.wav"])
     with pytest.raises(Exception, match="No such command"):
-        parse(["separat"])
+        parse(["nonsense"])
 
 
 @pytest.mark.parametrize("path", [path for path in TREE if not hasattr(TREE[path], "commands")], ids=" ".join)
@@ -136,12 +135,6 @@ def test_a_closed_pipe_is_quiet() -> None:
     ran = subprocess.run([sys.executable, "-c", code], stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
     os.close(writing)
     assert ran.stderr == ""
-
-
-def test_the_doctor_speaks_json(cli: Callable[..., Any]) -> None:
-    found = json.loads(cli("doctor", "--json").out)
-    assert {"unmingle", "python", "platform", "packages", "parts", "advice"} <= set(found)
-    assert {"torch", "matplotlib"} <= {package["name"] for package in found["packages"]}
 
 
 def test_a_refusal_of_the_system_is_one_message(cli: Callable[..., Any]) -> None:

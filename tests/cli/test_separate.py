@@ -108,8 +108,17 @@ def test_tracks_are_written_in_the_format_asked_for(separate: Cli, recording: Pa
     assert sf.info(tmp_path / "out" / "talk_spk2.flac").format == "FLAC"
 
 
-def test_an_unknown_format_is_misuse(separate: Cli, recording: Path) -> None:
-    assert separate(recording, "--format", "tape").code == 2
+@pytest.mark.parametrize("words", [("--format", "tape"), ("-n", "0"), ("--threads", "0"), ("--level", "loud")])
+def test_an_impossible_value_is_misuse(separate: Cli, recording: Path, words: tuple[str, str]) -> None:
+    ran = separate(recording, *words)
+    assert (ran.code, ran.out) == (2, "")
+    assert names(recording.parent) == ["talk.wav"]
+
+
+def test_no_input_is_misuse(separate: Cli) -> None:
+    ran = separate()
+    assert ran.code == 2
+    assert "Missing argument 'INPUT'" in ran.err
 
 
 def test_spaces_and_unicode_in_a_path_do_no_harm(separate: Cli, recording: Path, tmp_path: Path) -> None:
