@@ -20,7 +20,7 @@ SHORTEST_SECONDS = 0.1
 _SILENT_PEAK = 10 ** (-90 / 20)
 _FRAME_SECONDS = 0.02
 _CLIPPED, _CLIPPED_RUN, _CLIPPED_RUNS = 0.999, 3, 5
-_OFFSET = 0.003  # -50 dBFS; smaller offsets are inaudible and harm nothing
+_OFFSET = 0.005  # -46 dBFS; smaller offsets are inaudible and harm nothing
 _DEAD_CHANNEL = 10 ** (-50 / 10)  # power relative to the loudest channel
 _CANCELLED = 0.1  # share of the power that channels without any relation would keep in their average
 

@@ -20,7 +20,7 @@ _ACTIVE = 10 ** (-30 / 10)  # power relative to the recording's speech ...
 _AUDIBLE_SHARE = 0.1  # ... and to all tracks together, that a voice has where it is active
 _SMOOTHING_HOPS = 5  # on either side, when power is measured
 _HOLD_HOPS = 15  # the gate opens so much before a voice and closes so much after it
-_EVEN = 1e-12  # power that makes shares even in silence
+_EVEN = 1e-20  # power that makes shares even in silence
 
 Hops = NDArray[np.float32]  # (tracks, n_hops, hop)
 

@@ -48,7 +48,7 @@ class Model:
     name: str
     config: ModelConfig
     path: Path | None = None
-    card: Card | None = None
+    card: Card | None = field(default=None, repr=False)
     device: str = "cpu"
     engine: Engine | None = None
     _network: SeparationModel | None = field(default=None, repr=False, compare=False)
@@ -209,9 +209,7 @@ def _unknown(name: str) -> UnknownModelError:
             "Train it, or import published weights with `unmingle import` and give the path of the file"
         )
     guess = did_you_mean(name, [*bundled, *PRESETS])
-    return UnknownModelError(
-        f"no model is called {name!r}{guess or ''}; {have}, and a path of a .safetensors works too"
-    )
+    return UnknownModelError(f"no model is called {name!r}; {have}, and the path of a .safetensors works too{guess}")
 
 
 def _moved(network: SeparationModel, device: str) -> SeparationModel:

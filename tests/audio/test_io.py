@@ -1,0 +1,156 @@
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from unmingle.audio.io import AudioReader, probe, read_audio
+from unmingle.errors import AudioReadError, MissingFileError
+
+
+def cut(path: Path, share: float) -> Path:
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * share)])
+    return path
+
+
+def assert_same_sound(actual: np.ndarray, wanted: np.ndarray) -> None:
+    """Equal to about -15 dB away from the ends; a shift by one sample is not."""
+    edge = wanted.shape[1] // 10
+    error = (actual - wanted)[:, edge:-edge]
+    assert np.square(error).sum() < 0.03 * np.square(wanted[:, edge:-edge]).sum()
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3"])
+def test_formats_of_libsndfile_come_back(tmp_path, sweep, suffix):
+    samples = sweep(2.0, 44_100)
+    sf.write(tmp_path / f"a.{suffix}", samples.T, 44_100)
+    audio = read_audio(tmp_path / f"a.{suffix}")
+    assert audio.sample_rate == 44_100
+    assert audio.samples.dtype == np.float32
+    assert audio.samples.shape == samples.shape
+    assert_same_sound(audio.samples, samples)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "rate"),
+    [("a.m4a", "aac", 16_000), ("a.mp4", "aac", 44_100), ("a.mov", "aac", 48_000), ("a.webm", "libopus", 48_000)],
+)
+def test_padding_of_the_encoder_is_trimmed_to_the_sample(compress, sweep, name, codec, rate):
+    samples = sweep(2.0, rate)
+    audio = read_audio(compress(name, codec, samples, rate))
+    assert audio.samples.shape == samples.shape
+    assert_same_sound(audio.samples, samples)
+
+
+def test_matroska_does_not_say_where_the_sound_ends_but_where_it_begins(compress, sweep):
+    samples = sweep(2.0, 44_100)
+    audio = read_audio(compress("a.mkv", "aac", samples, 44_100, picture=True))
+    assert 0 <= audio.samples.shape[1] - samples.shape[1] < 1024  # one frame of the encoder
+    assert_same_sound(audio.samples[:, : samples.shape[1]], samples)
+
+
+def test_the_sound_of_a_video_is_read(compress, sweep):
+    path = compress("clip.mp4", "aac", np.repeat(sweep(1.0, 48_000), 2, axis=0), 48_000, picture=True)
+    info = probe(path)
+    assert (info.sample_rate, info.channels, info.frames, info.subtype) == (48_000, 2, 48_000, "aac")
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.m4a"])
+def test_blocks_of_any_size_hold_the_same_samples(tmp_path, compress, sweep, name):
+    samples = sweep(1.0, 16_000)
+    path = tmp_path / name
+    if name == "a.wav":
+        sf.write(path, samples.T, 16_000)
+    else:
+        compress(name, "aac", samples, 16_000)
+    whole = read_audio(path).samples
+    for size in (13, 777, 100_000):
+        with AudioReader(path) as reader:
+            blocks = list(reader.blocks(size))
+        assert max(block.shape[1] for block in blocks) <= size
+        np.testing.assert_array_equal(np.concatenate(blocks, axis=1), whole)
+
+
+def test_a_name_with_spaces_colons_and_unicode_is_read(compress, sweep):
+    path = compress("zwei Stimmen: Gespräch 会話 %d.m4a", "aac", sweep(0.5, 16_000), 16_000)
+    assert read_audio(path).samples.shape == (1, 8000)
+
+
+def test_a_missing_file_is_called_missing(tmp_path):
+    with pytest.raises(MissingFileError, match="there is no file"):
+        probe(tmp_path / "none.wav")
+
+
+def test_a_folder_is_not_a_file(tmp_path):
+    with pytest.raises(AudioReadError, match="is a folder"):
+        probe(tmp_path)
+
+
+def test_an_empty_file_says_so(tmp_path):
+    (tmp_path / "a.wav").touch()
+    with pytest.raises(AudioReadError, match="0 bytes"):
+        probe(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize("suffix", ["wav", "raw", "mp4", "txt"])
+def test_text_is_not_audio_whatever_its_name(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    path.write_text("minutes of the meeting\n" * 100)
+    with pytest.raises(AudioReadError, match=r"not an audio or video file|no sound track"):
+        probe(path)
+
+
+def test_a_video_without_sound_says_so(compress, sweep):
+    path = compress("silent.mp4", "aac", sweep(1.0, 16_000), 16_000, picture=True, sound=False)
+    with pytest.raises(AudioReadError, match="no sound track"):
+        probe(path)
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "mp3"])
+def test_a_file_cut_short_is_refused(tmp_path, suffix):
+    noise = 0.1 * np.random.default_rng(0).standard_normal(80_000)
+    path = tmp_path / f"a.{suffix}"
+    sf.write(path, noise, 16_000)
+    with pytest.raises(AudioReadError, match=r"cut short|breaks off"):
+        read_audio(cut(path, 0.6))
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.mp4", "aac"), ("a.mkv", "aac")])
+def test_a_video_cut_short_is_refused(compress, name, codec):
+    noise = (0.1 * np.random.default_rng(0).standard_normal((1, 80_000))).astype(np.float32)
+    with pytest.raises(AudioReadError, match=r"cut short|damaged"):
+        read_audio(cut(compress(name, codec, noise, 16_000), 0.6))
+
+
+@pytest.mark.parametrize("size", [0, 0xFFFFFFFF])
+def test_a_wav_written_into_a_pipe_has_no_length_and_is_read(tmp_path, size):
+    path = tmp_path / "a.wav"
+    sf.write(path, np.full(8000, 0.1), 16_000, subtype="PCM_16")
+    content = bytearray(path.read_bytes())
+    position = content.index(b"data")
+    content[position + 4 : position + 8] = struct.pack("<I", size)
+    content[4:8] = struct.pack("<I", 0xFFFFFFFF)
+    path.write_bytes(content)
+    if size:  # zero samples by its own word, when the size is zero
+        assert read_audio(path).samples.shape == (1, 8000)
+    else:
+        assert probe(path).channels == 1
+
+
+def test_a_hole_in_the_time_stamps_is_filled_with_silence(tmp_path):
+    import av
+
+    path = tmp_path / "hole.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=16_000, layout="mono")
+        for second in (0, 1, 3):
+            frame = av.AudioFrame.from_ndarray(np.full((1, 16_000), 3000, np.int16), format="s16", layout="mono")
+            frame.sample_rate, frame.pts = 16_000, 16_000 * second
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    samples = read_audio(path).samples
+    assert samples.shape[1] == pytest.approx(64_000, abs=32)
+    assert not samples[0, 33_000:47_000].any()
+    assert samples[0, 49_000:].all()
