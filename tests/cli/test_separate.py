@@ -28,7 +28,7 @@ def names(folder: Path) -> list[str]:
 
 @pytest.fixture
 def separate(cli: Cli, tiny: Path) -> Cli:
-    return lambda *arguments: cli("separate", *arguments, "--model", tiny, "--threads", 1)
+    return lambda *arguments: cli("separate", "--model", tiny, "--threads", 1, *arguments)
 
 
 def test_tracks_and_report_are_written_beside_the_recording(separate: Cli, recording: Path) -> None:
