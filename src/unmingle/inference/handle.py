@@ -15,7 +15,7 @@ from unmingle.presets import PRESETS, ModelConfig
 if TYPE_CHECKING:
     from unmingle.models.base import SeparationModel
 
-DEFAULT_MODEL = "tdanet-16k"
+DEFAULT_MODEL = "afrcnn-16k"
 """The bundled model that is used when none is named."""
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
