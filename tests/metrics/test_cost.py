@@ -1,3 +1,5 @@
+import subprocess
+
 import pytest
 import torch
 from torch import nn
@@ -116,28 +118,36 @@ def test_a_recurrent_layer_is_counted_per_frame_and_direction():
     assert count_macs(network, sample_rate=RATE, include_fused=True) == expected
 
 
-def test_a_profile_holds_figures_that_belong_together():
-    threads_before = torch.get_num_threads()
-    network = convolution().train()
-    cost = profile(network, seconds=4.0, threads=(1, 2), repeats=3, sample_rate=RATE)
-    assert network.training
-    assert torch.get_num_threads() == threads_before
+def test_a_profile_holds_figures_that_belong_together(monkeypatch):
+    seen = {1: Observation(0.5, 3e9, 1_000, 2_000), 2: Observation(0.25, 6e9, 1_100, 2_200)}
+    monkeypatch.setattr(cost_room, "observe", lambda model, *, threads, **_: seen[threads])
+    cost = profile(convolution(), seconds=4.0, threads=(1, 2), sample_rate=RATE)
     assert (cost.parameters, cost.macs_per_second, cost.fused_macs_per_second) == (24, 20_000, 0)
-    assert set(cost.real_time_factor) == set(cost.gflops_per_second) == set(cost.matmul_gflops_per_second) == {"1", "2"}
-    for n in ("1", "2"):
-        elapsed = cost.real_time_factor[n] * 4.0
-        assert cost.gflops_per_second[n] == pytest.approx(2 * 80_000 / elapsed / 1e9)
-        assert cost.gflops_per_second[n] < 2 * cost.matmul_gflops_per_second[n]
+    assert cost.real_time_factor == {"1": 0.125, "2": 0.0625}
+    assert cost.gflops_per_second == {
+        n: pytest.approx(2 * 80_000 / elapsed / 1e9) for n, elapsed in (("1", 0.5), ("2", 0.25))
+    }
+    assert cost.matmul_gflops_per_second == {"1": 3.0, "2": 6.0}
+    assert (cost.peak_memory_bytes, cost.process_memory_bytes) == (1_000, 2_000)
     assert cost.to_dict()["real_time_factor"] == cost.real_time_factor
 
 
-def test_memory_is_that_of_the_pass_and_not_of_this_process():
+def test_measuring_sees_the_pass_and_leaves_this_process_alone():
     ballast = torch.ones(200, 1_000_000 // 4)  # 200 MB that the measuring process must not inherit
-    used = peak_memory(nn.ConstantPad1d((0, 25_000_000), 1.0), seconds=3.0, sample_rate=RATE)  # 25 million float32
-    if used is None:
-        pytest.skip("this system does not tell a process's memory")
-    assert 95e6 < used < 160e6
+    threads, network = torch.get_num_threads(), nn.ConstantPad1d((0, 25_000_000), 1.0).train()
+    seen = observe(network, seconds=3.0, threads=threads + 1, repeats=2, sample_rate=RATE)
+    assert torch.get_num_threads() == threads
+    assert network.training
+    assert 0 < seen.forward_seconds < 5
+    assert 1e8 < seen.matmul_flops_per_second < 1e14
+    if seen.forward_memory_bytes is not None:  # where the system tells: 25 million float32 samples leave the pass
+        assert 95e6 < seen.forward_memory_bytes < 160e6
     assert ballast.sum() > 0
+
+
+def test_peak_memory_is_what_was_observed(monkeypatch):
+    monkeypatch.setattr(cost_room, "observe", lambda model, **_: Observation(0.5, 1.0, 1_234, 5_678))
+    assert peak_memory(convolution(), sample_rate=RATE) == 1_234
 
 
 def test_the_real_time_factor_is_processing_time_over_signal_time(monkeypatch):
@@ -145,6 +155,15 @@ def test_the_real_time_factor_is_processing_time_over_signal_time(monkeypatch):
     assert real_time_factor(convolution(), seconds=2.0, sample_rate=RATE) == 0.25
 
 
-def test_a_network_that_cannot_run_says_why():
-    with pytest.raises(MeasurementError, match=r"measuring failed with exit code 1.*cannot be multiplied"):
-        observe(nn.Linear(7, 7), seconds=1.0, sample_rate=RATE)
+def test_a_network_that_cannot_run_says_why(monkeypatch):
+    died = subprocess.CompletedProcess([], 1, b"", b"Traceback ...\nRuntimeError: shapes cannot be multiplied\n")
+    monkeypatch.setattr(cost_room.subprocess, "run", lambda *_, **__: died)
+    with pytest.raises(MeasurementError, match=r"exit code 1: RuntimeError: shapes cannot be multiplied$"):
+        observe(convolution(), sample_rate=RATE)
+
+
+def test_a_process_killed_without_a_word_suggests_memory(monkeypatch):
+    died = subprocess.CompletedProcess([], -9, b"", b"")
+    monkeypatch.setattr(cost_room.subprocess, "run", lambda *_, **__: died)
+    with pytest.raises(MeasurementError, match="exit code -9: it said nothing; out of memory"):
+        observe(convolution(), sample_rate=RATE)

@@ -138,7 +138,8 @@ def markdown(report: Report) -> str:
             figures = (one.mixture, one.estimates, one.improvement, one.improvement_ci95)
             cells = [group, METRICS[metric].title, str(one.n_mixtures), *(_figure(value) for value in figures)]
             lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join([*lines, "", *warnings(report), *_statement(report.protocol)]) + "\n"
+    said = warnings(report)
+    return "\n".join([*lines, *([""] if said else []), *said, *_statement(report.protocol)]) + "\n"
 
 
 def warnings(report: Report) -> list[str]:

@@ -80,7 +80,7 @@ def sdr(*, estimate: Tensor, reference: Tensor, filter_length: int = SDR_FILTER_
 def legacy_sdr(*, estimate: Tensor, reference: Tensor, filter_length: int = SDR_FILTER_LENGTH) -> Tensor:
     """SDR with estimate and reference exchanged, as published evaluation code computed it. Only to compare with it.
 
-    It forgives whatever a filter can take away from the estimate, so a loud distortion costs less than it should.
+    It forgives what a filter can take away from the estimate, and punishes a filtered reference, which SDR forgives.
 
     Args:
         estimate: separated signal, (..., time).
