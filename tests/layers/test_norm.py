@@ -1,6 +1,6 @@
 import torch
 
-from unmingle.layers.norm import GlobalLayerNorm
+from unmingle.layers.norm import ChannelNorm, FrameNorm, GlobalLayerNorm, RMSNorm
 
 
 def _by_the_formula(x: torch.Tensor, norm: GlobalLayerNorm) -> torch.Tensor:
@@ -49,3 +49,31 @@ def test_gln_costs_one_operation():
     graph = torch.fx.symbolic_trace(GlobalLayerNorm(3)).graph
     calls = [node for node in graph.nodes if node.op in {"call_function", "call_method", "call_module"}]
     assert [node.target for node in calls] == [torch.nn.functional.group_norm]
+
+
+def test_rms_norm_divides_by_the_root_mean_square_and_keeps_the_mean():
+    norm, x = RMSNorm(6), torch.randn(2, 5, 6) + 3
+    torch.nn.init.normal_(norm.weight)
+    expected = x * (x.square().mean(-1, keepdim=True) + 1e-5).rsqrt() * norm.weight
+    torch.testing.assert_close(norm(x), expected)
+
+
+def test_channel_norm_knows_no_other_frame_or_bin():
+    norm, x = ChannelNorm(6, eps=1e-3), torch.randn(2, 6, 4, 5)
+    torch.nn.init.normal_(norm.weight)
+    torch.nn.init.normal_(norm.bias)
+    expected = (x - x.mean(1, keepdim=True)) / (x.var(1, keepdim=True, unbiased=False) + 1e-3).sqrt()
+    expected = expected * norm.weight.view(-1, 1, 1) + norm.bias.view(-1, 1, 1)
+    torch.testing.assert_close(norm(x), expected)
+    torch.testing.assert_close(norm(x[..., 0]), norm(x)[..., 0])
+
+
+def test_frame_norm_is_over_channels_and_bins_of_one_frame_and_group():
+    norm, x = FrameNorm(6, 5, groups=2, eps=1e-3), torch.randn(2, 6, 4, 5)
+    torch.nn.init.normal_(norm.weight)
+    torch.nn.init.normal_(norm.bias)
+    for group, part in enumerate(x.chunk(2, dim=1)):
+        mean, variance = part.mean((1, 3), keepdim=True), part.var((1, 3), keepdim=True, unbiased=False)
+        expected = (part - mean) / (variance + 1e-3).sqrt()
+        expected = expected * norm.weight[group].unsqueeze(1) + norm.bias[group].unsqueeze(1)
+        torch.testing.assert_close(norm(x).chunk(2, dim=1)[group], expected)

@@ -1,0 +1,69 @@
+"""Sequences of stacked taps: unfold, let a recurrent network run along them, and fold back by a transposed convolution.
+
+Letters: B any batch of sequences, C channels, L positions, K kernel, H features of the recurrent network.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def unfold_taps(x: Tensor, kernel: int, stride: int = 1) -> Tensor:
+    """Stack `kernel` neighbouring positions into one vector, every `stride` positions.
+
+    Element c * kernel + k of a vector is channel c at offset k.
+
+    Args:
+        x: (B, L, C) with L at least `kernel`.
+        kernel: positions per vector.
+        stride: positions between the beginnings of two vectors.
+    Returns:
+        (B, (L - kernel) // stride + 1, C * kernel).
+    """
+    return x.unfold(1, kernel, stride).flatten(2)
+
+
+def padded_length(length: int, kernel: int, stride: int) -> int:
+    """The least length from `length` up that vectors of `kernel` positions, `stride` apart, cover without rest."""
+    steps = max(0, -(-(length - kernel) // stride))
+    return steps * stride + kernel
+
+
+class TapLSTM(nn.Module):
+    """One LSTM layer along (B, L, features), one way or both ways: (B, L, hidden) or (B, L, 2 * hidden).
+
+    Its output has the forward features first. `out_features` says how many there are.
+    """
+
+    def __init__(self, features: int, hidden: int, *, bidirectional: bool) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(features, hidden, batch_first=True, bidirectional=bidirectional)
+        self.out_features = 2 * hidden if bidirectional else hidden
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, L, features) -> (B, L, out_features)."""
+        return self.lstm(x)[0]
+
+
+class FoldTaps(nn.Module):
+    """The way back from vectors to positions: a transposed convolution from H features to C channels, with bias.
+
+    causal=True pairs with vectors that look backwards (`unfold_taps` after kernel - 1 zeros in front, stride 1): the
+    output at a position comes from the vectors at it and before it, and there are as many positions as vectors.
+    """
+
+    def __init__(self, features: int, channels: int, kernel: int, stride: int = 1, *, causal: bool = False) -> None:
+        super().__init__()
+        self.causal = causal
+        self.conv = nn.ConvTranspose1d(features, channels, kernel, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, L', H) -> (B, L, C) with L = (L' - 1) * stride + kernel, or L = L' if causal."""
+        positions = self.conv(x.transpose(1, 2)).transpose(1, 2)
+        return positions[:, : x.shape[1]] if self.causal else positions
+
+
+def look_back(x: Tensor, kernel: int) -> Tensor:
+    """Zeros in front of (B, L, C), so that the last of a vector's `kernel` taps is the present position."""
+    return F.pad(x, (0, 0, kernel - 1, 0))
