@@ -95,6 +95,18 @@ def test_babble_is_made_without_recorded_noise(settings: DataSettings) -> None:
     assert np.abs(mixture - sources.sum(0)).max() > 0.01
 
 
+def test_babble_is_made_of_other_speakers(settings: DataSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    babbling = mixing(settings, noise_share=1.0)
+    heard: list[int] = []
+    voice = babbling._voice
+    monkeypatch.setattr(babbling, "_voice", lambda rng, speaker: (heard.append(speaker), voice(rng, speaker))[1])
+    for number in range(10):
+        heard.clear()
+        babbling.sample(number, step=0)
+        assert len(heard) == 2 + 6
+        assert not set(heard[:2]) & set(heard[2:])
+
+
 def test_means_are_removed(settings: DataSettings) -> None:
     _, sources = DynamicMixing(settings).sample(0, step=0)
     np.testing.assert_allclose(sources.mean(-1), 0, atol=1e-5)

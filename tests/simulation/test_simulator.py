@@ -182,3 +182,10 @@ def test_a_silent_speaker_is_an_error() -> None:
     silent = Simulator(RECIPE, UTTERANCES, lambda utterance: np.zeros(utterance.n_samples, np.float32))
     with pytest.raises(ConfigError, match="all silent"):
         silent.mixture(0)
+
+
+def test_adding_noise_to_a_recipe_keeps_its_voices() -> None:
+    for number in range(5):
+        clean, noisy = simulator().mixture(number), simulator(noisy=True).mixture(number)
+        assert clean.utterances == noisy.utterances
+        assert np.corrcoef(clean.sources.ravel(), noisy.sources.ravel())[0, 1] > 0.9999

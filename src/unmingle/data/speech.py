@@ -138,7 +138,7 @@ def read_cuts(path: Path | str, *, exclude_corpora: Sequence[str] = (), speakers
     lhotse = import_lhotse()
     path = Path(path)
     if is_lhotse(path):
-        return _from_lhotse(lhotse, path, speakers)
+        return _from_lhotse(lhotse, path, exclude_corpora, speakers)
     files = list_speech(path, exclude_corpora=exclude_corpora, speakers=speakers)
     with ThreadPoolExecutor(_N_PROBES) as pool:
         headers = list(pool.map(_probe, files))
@@ -165,15 +165,22 @@ def is_lhotse(path: Path) -> bool:
     return first.get("type") in {"MonoCut", "MultiCut", "MixedCut"}
 
 
-def _from_lhotse(lhotse: Any, path: Path, speakers: bool) -> list[MonoCut]:
-    cuts = lhotse.CutSet.from_file(path)
-    if not speakers:
-        return list(cuts)
-    pieces = [piece for cut in cuts for piece in cut.trim_to_supervisions(keep_overlapping=False)]
-    for piece in pieces:
-        if not piece.supervisions or not piece.supervisions[0].speaker:
-            raise ManifestError(f"{path}: cut {piece.id} names no speaker")
-    return pieces
+def _from_lhotse(lhotse: Any, path: Path, exclude_corpora: Sequence[str], speakers: bool) -> list[MonoCut]:
+    cuts = list(lhotse.CutSet.from_file(path))
+    if speakers:
+        cuts = [piece for cut in cuts for piece in cut.trim_to_supervisions(keep_overlapping=False)]
+    for cut in cuts:
+        if speakers and not cut.supervisions[0].speaker:
+            raise ManifestError(f"{path}: cut {cut.id} names no speaker")
+    kept = [cut for cut in cuts if _corpus_of(cut) not in exclude_corpora]
+    if not kept:
+        raise ManifestError(f"{path} holds no cuts{' with supervisions' if speakers else ''} to use")
+    return kept
+
+
+def _corpus_of(cut: Any) -> str | None:
+    custom = (cut.supervisions[0].custom or {}) if cut.supervisions else {}
+    return custom.get("corpus")
 
 
 def _probe(file: SpeechFile) -> tuple[int, int]:
