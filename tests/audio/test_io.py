@@ -150,7 +150,35 @@ def test_a_hole_in_the_time_stamps_is_filled_with_silence(tmp_path):
             frame.sample_rate, frame.pts = 16_000, 16_000 * second
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-    samples = read_audio(path).samples
+    reader = AudioReader(path)
+    samples = np.concatenate(list(reader.blocks(4096)), axis=1)
+    assert reader.notes == ["filled 1.00 s of missing sound with silence"]
     assert samples.shape[1] == pytest.approx(64_000, abs=32)
     assert not samples[0, 33_000:47_000].any()
     assert samples[0, 49_000:].all()
+
+
+def test_damaged_packets_are_passed_over_and_told(compress, sweep):
+    path = compress("a.m4a", "aac", sweep(4.0, 16_000), 16_000)
+    content = bytearray(path.read_bytes())
+    start = content.index(b"mdat") + 4000
+    content[start : start + 600] = b"\xff" * 600
+    path.write_bytes(content)
+    reader = AudioReader(path)
+    samples = np.concatenate(list(reader.blocks(4096)), axis=1)
+    assert any("damaged packets" in note for note in reader.notes)
+    assert samples.shape[1] == pytest.approx(64_000, abs=1024)
+
+
+@pytest.mark.parametrize("channels", [3, 6, 12])
+def test_many_channels_in_a_container_are_read(tmp_path, channels):
+    import av
+
+    sf.write(tmp_path / "a.wav", np.random.default_rng(0).uniform(-0.5, 0.5, (8000, channels)), 16_000)
+    with av.open(str(tmp_path / "a.wav")) as source, av.open(str(tmp_path / "a.mov"), "w") as target:
+        stream = target.add_stream_from_template(source.streams.audio[0])
+        for packet in source.demux(source.streams.audio[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    np.testing.assert_array_equal(read_audio(tmp_path / "a.mov").samples, read_audio(tmp_path / "a.wav").samples)

@@ -78,6 +78,14 @@ def test_the_target_appears_only_when_it_is_complete(tmp_path):
     assert (tmp_path / "a.wav").exists()
 
 
+def test_a_file_beyond_four_gigabytes_gets_a_header_that_can_say_so(tmp_path):
+    samples = noise()
+    with AudioWriter(tmp_path / "a.wav", 384_000, frames=10_000_000_000) as writer:
+        writer.write(samples)
+    assert sf.info(tmp_path / "a.wav").format == "RF64"
+    np.testing.assert_allclose(read_audio(tmp_path / "a.wav").samples, samples, atol=2**-16)
+
+
 def test_nothing_is_overwritten_unasked(tmp_path):
     (tmp_path / "a.wav").write_text("precious")
     with pytest.raises(OutputExistsError, match="already there"):

@@ -8,6 +8,7 @@ import pytest
 import soundfile as sf
 
 from unmingle.audio.resample import resample
+from unmingle.audio.writing import AudioWriter
 from unmingle.errors import (
     AudioReadError,
     ConfigError,
@@ -216,6 +217,18 @@ def test_an_interruption_leaves_nothing_behind(recording, oracle, sources, tmp_p
     with pytest.raises(error):
         separate_to_files(recording, tmp_path / "new" / "out", oracle(sources), progress=interrupt)
     assert not (tmp_path / "new").exists()
+
+
+def test_a_track_that_cannot_get_its_name_takes_the_others_along(recording, oracle, sources, tmp_path, monkeypatch):
+    def fail(writer):
+        raise OutputError("the second rename fails")
+
+    first = AudioWriter.commit
+    commits = iter([first, fail])
+    monkeypatch.setattr(AudioWriter, "commit", lambda writer: next(commits)(writer))
+    with pytest.raises(OutputError, match="second rename"):
+        separate_to_files(recording, tmp_path / "out", oracle(sources))
+    assert not (tmp_path / "out").exists()
 
 
 def test_tracks_that_are_there_are_kept(recording, oracle, sources, tmp_path):

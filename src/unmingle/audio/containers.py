@@ -61,8 +61,13 @@ def header(path: Path) -> Header:
         )
 
 
-def blocks(path: Path, size: int) -> Iterator[Samples]:
+def blocks(path: Path, size: int, *, notes: list[str]) -> Iterator[Samples]:
     """Decode the first sound track in (channels, at most `size`) float32 blocks.
+
+    Args:
+        path: the file.
+        size: of a block, at most.
+        notes: gets a sentence for everything that had to be mended, when the last block was taken.
 
     Raises:
         AudioReadError: nothing can be decoded, or the sound ends before the stated duration.
@@ -70,33 +75,53 @@ def blocks(path: Path, size: int) -> Iterator[Samples]:
     with _open(path) as (container, stream):
         stated = _stated_seconds(container, stream)
         rate, channels = stream.sample_rate, stream.channels
-        written = 0
+        written = filled = 0
+        damaged = _Damage()
         exact = bool(_EXACT_DURATION & set(container.format.name.split(",")))
         end = round(stated * rate) if exact and stated is not None else None
-        for start, samples in _without_padding(_frames(container, stream), end=end):
+        for start, samples in _without_padding(_frames(container, stream, damaged), end=end):
             hole = start - written
             if _SMALLEST_HOLE * rate < hole < _LARGEST_HOLE * rate:
                 yield from _pieces(np.zeros((channels, hole), np.float32), size)
                 written += hole
+                filled += hole
             kept = samples[:, max(0, -start) :]
             written += kept.shape[1]
             yield from _pieces(kept, size)
+    damaged.check(path)
     _check_length(path, written / rate, stated)
+    if filled:
+        notes.append(f"filled {filled / rate:.2f} s of missing sound with silence")
+    if damaged.bad:
+        notes.append(f"passed over {damaged.bad} damaged packets of sound")
 
 
-def _frames(container: InputContainer, stream: AudioStream) -> Iterator[tuple[int, Samples]]:
+@dataclass
+class _Damage:
+    """Frames that were decoded, and packets that were not."""
+
+    good: int = 0
+    bad: int = 0
+
+    def check(self, path: Path) -> None:
+        if self.bad > self.good:
+            raise AudioReadError(f"{path} is damaged: {self.bad} of its sound packets cannot be decoded")
+
+
+def _frames(container: InputContainer, stream: AudioStream, damage: _Damage) -> Iterator[tuple[int, Samples]]:
     """Pairs of (position in samples from the first time stamp or from zero, (channels, time) samples)."""
-    resampler = av.AudioResampler(format="fltp", layout=stream.layout, rate=stream.sample_rate)
+    # Interleaved, because PyAV reads beyond its planes when there are more than eight channels.
+    resampler = av.AudioResampler(format="flt", layout=stream.layout, rate=stream.sample_rate)
     origin: float | None = None
     position = 0
-    for frame in _decoded(container, stream):
+    for frame in _decoded(container, stream, damage):
         if frame.pts is not None and frame.time_base is not None:
             seconds = float(frame.pts * frame.time_base)
             origin = max(0.0, seconds) if origin is None else origin
             position = round((seconds - origin) * stream.sample_rate)
         frame.pts = None
         for part in resampler.resample(frame):
-            samples = np.asarray(part.to_ndarray(), np.float32)
+            samples = np.asarray(part.to_ndarray(), np.float32).reshape(-1, stream.channels).T
             yield position, samples
             position += samples.shape[1]
 
@@ -118,9 +143,8 @@ def _without_padding(frames: Iterator[tuple[int, Samples]], *, end: int | None) 
             held.append((start + kept, samples[:, kept:]))
 
 
-def _decoded(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
+def _decoded(container: InputContainer, stream: AudioStream, damage: _Damage) -> Iterator[AudioFrame]:
     """Frames in order; packets that cannot be decoded are passed over, and leave a hole in the time stamps."""
-    damaged = good = 0
     packets = container.demux(stream)
     while True:
         try:
@@ -132,12 +156,10 @@ def _decoded(container: InputContainer, stream: AudioStream) -> Iterator[AudioFr
         try:
             frames = packet.decode()
         except av.error.FFmpegError:
-            damaged += 1
+            damage.bad += 1
             continue
-        good += len(frames)
+        damage.good += len(frames)
         yield from frames
-    if damaged > good:
-        raise AudioReadError(f"{container.name} is damaged: {damaged} of its sound packets cannot be decoded")
 
 
 def _pieces(samples: Samples, size: int) -> Iterator[Samples]:

@@ -87,6 +87,7 @@ class AudioReader:
     Attributes:
         path: the file.
         info: what its header says.
+        notes: what had to be mended in the sound that was read last, one sentence each.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -96,6 +97,7 @@ class AudioReader:
             MissingFileError, AudioReadError: see `probe`.
         """
         self.path = Path(path)
+        self.notes: list[str] = []
         _check_file(self.path)
         plain = _plain_info(self.path)
         self._plain = plain is not None
@@ -122,9 +124,10 @@ class AudioReader:
         Raises:
             AudioReadError: the sound is damaged, or ends before the header says.
         """
+        self.notes.clear()
         if self._plain:
             return _plain_blocks(self.path, self.info, size)
-        return containers.blocks(self.path, size)
+        return containers.blocks(self.path, size, notes=self.notes)
 
     def __enter__(self) -> Self:
         """Nothing stays open between blocks; `with` is for the reader of the code."""

@@ -20,6 +20,7 @@ SHORTEST_SECONDS = 0.1
 _SILENT_PEAK = 10 ** (-90 / 20)
 _FRAME_SECONDS = 0.02
 _CLIPPED, _CLIPPED_RUN, _CLIPPED_RUNS = 0.999, 3, 5
+_FAR_BEYOND = 8.0
 _OFFSET = 0.005  # -46 dBFS; smaller offsets are inaudible and harm nothing
 _DEAD_CHANNEL = 10 ** (-50 / 10)  # power relative to the loudest channel
 _CANCELLED = 0.1  # share of the power that channels without any relation would keep in their average
@@ -129,6 +130,8 @@ def plan_downmix(recording: Survey) -> Downmix:
         warnings.append(
             f"the recording is clipped at full scale in {recording.n_clipped} places; the tracks may sound harsh there"
         )
+    if recording.peak > _FAR_BEYOND:
+        warnings.append(f"samples reach {recording.peak:.3g} times full scale; were they integers once?")
     heard = float(weights @ recording.covariance @ weights)
     mean_power = float(np.trace(recording.covariance)) / len(weights)
     with_offset = float(np.mean(recording.means**2))

@@ -211,7 +211,7 @@ class _Source:
         )
         self.downmix = plan_downmix(self.recording)
         self.subtype = choose_subtype(info.subtype)
-        self.conversions = [*_about_streams(info.n_streams), *self.downmix.conversions]
+        self.conversions = [*_about_streams(info.n_streams), *self.reader.notes, *self.downmix.conversions]
         self.conversions += about_rates(info.sample_rate, model.sample_rate)
 
     def separate(

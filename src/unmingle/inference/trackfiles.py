@@ -100,9 +100,19 @@ class TrackFiles:
         """Scale the tracks, give all files their names, and say what had to be done so that nothing clips."""
         for writer, gain in zip(self._writers, gains, strict=True):
             writer.close(gain=gain)
-        for writer in self._writers:
-            writer.commit()
+        self._commit()
         return [sentence for writer in self._writers if (sentence := _about(writer)) is not None]
+
+    def _commit(self) -> None:
+        named: list[Path] = []
+        try:
+            for writer in self._writers:
+                writer.commit()
+                named.append(writer.path)
+        except BaseException:
+            for path in named:
+                path.unlink(missing_ok=True)
+            raise
 
 
 def _about(writer: AudioWriter) -> str | None:
