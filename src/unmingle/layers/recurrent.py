@@ -5,6 +5,7 @@ Letters: B any batch of sequences, C channels, L positions, K kernel, H features
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -57,6 +58,17 @@ class FoldTaps(nn.Module):
         super().__init__()
         self.causal = causal
         self.conv = nn.ConvTranspose1d(features, channels, kernel, stride)
+
+    def init_state(self, batch: int) -> Tensor:
+        """If causal: no vectors yet, (B, kernel - 1, H)."""
+        return self.conv.weight.new_zeros(batch, self.conv.kernel_size[0] - 1, self.conv.in_channels)
+
+    def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """If causal: (B, L, H) and the vectors before -> (B, L, C) and the last vectors."""
+        joined = torch.cat([state, x], dim=1)
+        backwards = self.conv.weight.transpose(0, 1).flip(2)  # the same sums, written as an ordinary convolution
+        y = F.conv1d(joined.transpose(1, 2), backwards, self.conv.bias).transpose(1, 2)
+        return y, joined[:, x.shape[1] :]
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, L', H) -> (B, L, C) with L = (L' - 1) * stride + kernel, or L = L' if causal."""

@@ -54,9 +54,9 @@ def istft(spectrum: Tensor, *, window: int, hop: int, length: int) -> Tensor:
     shape = hann(window, like=spectrum.real)
     frames = torch.fft.irfft(spectrum, n=window) * shape  # (..., T, window)
     n_frames = frames.shape[-2]
-    summed = _overlap_add(frames.reshape(-1, n_frames, window), hop)
-    envelope = _overlap_add(shape.square().expand(1, n_frames, window), hop)
-    signal = _divide(summed, envelope)
+    summed = overlap_add(frames.reshape(-1, n_frames, window), hop)
+    envelope = overlap_add(shape.square().expand(1, n_frames, window), hop)
+    signal = divide(summed, envelope)
     return _centre(signal, window, length).reshape(*spectrum.shape[:-2], length)
 
 
@@ -134,7 +134,7 @@ class ConvSTFT(nn.Module):
         frames = planes.transpose(2, 3).flatten(1, 2)  # (B, 2F, T)
         summed = F.conv_transpose1d(frames, self.synthesis, stride=self.hop)
         envelope = F.conv_transpose1d(torch.ones_like(frames[:1, :1]), self.envelope, stride=self.hop)
-        return _centre(_divide(summed, envelope).squeeze(1), self.window, length)
+        return _centre(divide(summed, envelope).squeeze(1), self.window, length)
 
 
 def _check_length(time: int, window: int) -> None:
@@ -145,14 +145,15 @@ def _check_length(time: int, window: int) -> None:
         )
 
 
-def _overlap_add(frames: Tensor, hop: int) -> Tensor:
-    """(B, T, window) -> (B, (T - 1) * hop + window)."""
+def overlap_add(frames: Tensor, hop: int) -> Tensor:
+    """Add up frames that begin a hop apart: (B, T, window) -> (B, (T - 1) * hop + window)."""
     n_frames, window = frames.shape[1:]
     size = (1, (n_frames - 1) * hop + window)
     return F.fold(frames.transpose(1, 2), size, kernel_size=(1, window), stride=(1, hop)).flatten(1)
 
 
-def _divide(summed: Tensor, envelope: Tensor) -> Tensor:
+def divide(summed: Tensor, envelope: Tensor) -> Tensor:
+    """Undo the squared windows; samples that no window covers, such as the first under a Hann window, are zero."""
     covered = envelope > 1e-11
     return torch.where(covered, summed / torch.where(covered, envelope, 1.0), 0.0)
 
