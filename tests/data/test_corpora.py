@@ -44,6 +44,7 @@ def test_librispeech_becomes_a_speech_manifest_per_part(tmp_path: Path) -> None:
     ("corpus", "mixture", "name", "speakers", "noisy"),
     [
         ("libri2mix", "mix_clean", "1034-121119-0005_2414-128291-0020", ("1034", "2414"), False),
+        ("wsj0-2mix", "mix", "01aa010k_1.3053_02bp0310_-1.3053", ("01a", "02b"), False),
         ("wham", "mix_both", "01aa010k_1.3053_02bp0310_-1.3053", ("01a", "02b"), True),
         ("lrs2-2mix", "mix", "6330-00012_0.5_6331-00001_-0.5", (), False),
     ],
@@ -58,6 +59,7 @@ def test_a_corpus_of_mixtures_becomes_a_manifest_per_split(
     (entry,) = read_manifest(prepared[0].manifest)
     folder = tmp_path / "corpus" / "wav8k" / "min" / "tr"
     assert (entry.id, entry.sample_rate, entry.speakers) == (name, 8000, speakers)
+    assert entry.extra == {"samples": 8000}
     assert entry.mixture == folder / mixture / f"{name}.wav"
     assert entry.sources == (folder / "s1" / f"{name}.wav", folder / "s2" / f"{name}.wav")
     assert entry.noise == (folder / "noise" / f"{name}.wav" if noisy else None)

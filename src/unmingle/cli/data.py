@@ -26,7 +26,9 @@ _SHOWN_PROBLEMS = 20
 
 @data.command(epilog=example("unmingle data prepare folder recordings -o manifests"))
 def prepare(
-    corpus: Annotated[str, typer.Argument(metavar="CORPUS", help="folder, librispeech, libri2mix, wham or lrs2-2mix.")],
+    corpus: Annotated[
+        str, typer.Argument(metavar="CORPUS", help="folder, librispeech, libri2mix, wsj0-2mix, wham or lrs2-2mix.")
+    ],
     root: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the corpus lies.")],
     out_dir: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where the manifests go.")] = Path(),
     mixture: Annotated[

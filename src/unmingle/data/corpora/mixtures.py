@@ -70,17 +70,18 @@ def _entries(split: Path, mixture: str, speakers_of: SpeakersOf | None) -> list[
             raise ManifestError(f"{source} lacks {len(missing)} of {len(mixtures)} files, the first is {missing[0]}")
     noise = split.resolve() / "noise"
     has_noise = mixture not in _WITHOUT_NOISE and noise.is_dir()
-    rate = probe(mixtures[0]).sample_rate
+    headers = [probe(path) for path in mixtures]
     return [
         Entry(
             id=path.stem,
-            sample_rate=rate,
+            sample_rate=header.sample_rate,
             mixture=path,
             sources=tuple(source / path.name for source in sources),
             noise=noise / path.name if has_noise and (noise / path.name).is_file() else None,
             speakers=_named(path.stem, speakers_of, len(sources)),
+            extra={"samples": header.frames},  # spares whoever cuts segments from opening every file
         )
-        for path in mixtures
+        for path, header in zip(mixtures, headers, strict=True)
     ]
 
 
