@@ -54,12 +54,12 @@ class Oracle:
 
 @pytest.fixture(scope="session")
 def voices() -> np.ndarray:
-    """(3, 60 s) of three speakers at 8 kHz, without pauses."""
+    """(3, 32 s) of three speakers at 8 kHz, without pauses."""
     return np.stack(
         [
-            make_voice(110, (300, 900, 2400), 60, seed=1),
-            make_voice(210, (600, 1700, 2900), 60, seed=2),
-            make_voice(160, (450, 1200, 3400), 60, seed=3),
+            make_voice(110, (300, 900, 2400), 32, seed=1),
+            make_voice(210, (600, 1700, 2900), 32, seed=2),
+            make_voice(160, (450, 1200, 3400), 32, seed=3),
         ]
     )
 

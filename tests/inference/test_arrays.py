@@ -34,6 +34,14 @@ def test_a_tensor_gives_a_tensor(model, mixture):
     np.testing.assert_allclose(estimates.numpy(), separate(model, mixture, sample_rate=RATE), atol=1e-6)
 
 
+@pytest.mark.gpu
+def test_a_tensor_on_a_gpu_comes_back_to_it(tiny, model, mixture):
+    there = torch.from_numpy(mixture).cuda()
+    estimates = separate(load_model(tiny, device="cuda"), there, sample_rate=RATE)
+    assert estimates.device == there.device
+    np.testing.assert_allclose(estimates.cpu().numpy(), separate(model, mixture, sample_rate=RATE), atol=1e-3)
+
+
 def test_an_utterance_ignores_its_neighbours(model, voices):
     batch = voices[:, :RATE]
     together = separate(model, batch, sample_rate=RATE)
@@ -66,7 +74,7 @@ def test_silence_gives_silence(model):
 def test_a_long_array_goes_through_windows(oracle, voices):
     model = oracle(voices[:2], leak=0.0)
     estimates = separate(model, voices[:2].sum(axis=0), sample_rate=RATE)
-    assert len(model.engine.windows) > 6
+    assert len(model.engine.windows) >= 4
     order = np.argmax(voices[:2] @ estimates.T, axis=1)
     np.testing.assert_allclose(estimates[order], voices[:2], atol=0.01)
 

@@ -60,7 +60,7 @@ def test_levels_and_activity_are_measured(voices):
 def test_a_leak_is_not_a_voice(voices):
     leak = np.stack([voices[0], 0.1 * voices[0]])
     _, finisher = finish(leak, leak.sum(axis=0))
-    assert finisher.active_seconds()[0] > 50
+    assert finisher.active_seconds()[0] > 25
     assert finisher.active_seconds()[1] == 0.0
 
 

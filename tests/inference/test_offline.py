@@ -251,15 +251,19 @@ def test_an_output_folder_that_is_a_file_is_an_error(recording, tiny, tmp_path):
     assert (tmp_path / "out").read_text() == "a file"
 
 
-def test_a_full_disk_leaves_nothing_behind(recording, tiny, tmp_path):
+def test_a_full_disk_leaves_nothing_behind(recording, tmp_path):
     # A limit on the size of files looks to the writers like a disk that is full.
     code = f"""
 import resource
+import numpy as np
 from unmingle.errors import OutputError
+from unmingle.inference.handle import Model
 from unmingle.inference.offline import separate_to_files
+from unmingle.presets import TDANetConfig
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
+model = Model("halves", TDANetConfig(), engine=lambda mixture: np.stack([0.5 * mixture] * 2, axis=1))
 try:
-    separate_to_files({str(recording)!r}, {str(tmp_path / "out")!r}, {str(tiny)!r})
+    separate_to_files({str(recording)!r}, {str(tmp_path / "out")!r}, model)
 except OutputError as error:
     print(error)
 """
@@ -295,10 +299,10 @@ def test_a_network_runs_on_any_rate(tiny, tmp_path):
 @pytest.mark.slow
 def test_two_hours_fit_into_little_memory(tmp_path, tiny):
     path = tmp_path / "long.flac"
-    with sf.SoundFile(path, "w", 44_100, 2, subtype="PCM_16") as file:
-        rng = np.random.default_rng(0)
+    noise = 0.1 * np.random.default_rng(0).standard_normal(160_000)
+    with sf.SoundFile(path, "w", 16_000, 1, subtype="PCM_16") as file:
         for _ in range(720):
-            file.write(0.1 * rng.standard_normal((441_000, 2)))
+            file.write(noise)
     code = f"""
 import resource
 from unmingle.inference.offline import separate_to_files
