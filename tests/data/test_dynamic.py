@@ -71,6 +71,20 @@ def test_levels_are_drawn_from_their_range(settings: DataSettings) -> None:
     assert level_db(quiet) == pytest.approx(-20, abs=1e-3)
 
 
+def test_voices_that_overlap_in_part_begin_late_or_end_early(settings: DataSettings) -> None:
+    longest = RATE // 2
+    partly = mixing(settings, partial_share=1.0, partial_silence=0.5)
+    for step in range(4):
+        for voices in partly.batch(step).sources.numpy():
+            heard = [np.flatnonzero(voice) for voice in voices]
+            lead, tail = (sorted(edge) for edge in zip(*((h[0], RATE - 1 - h[-1]) for h in heard), strict=True))
+            assert lead[0] < RATE // 10  # the other voice is there from the beginning, but for a pause of its own
+            assert lead[1] <= longest + RATE // 10
+            assert tail[1] <= longest + RATE // 10
+    whole = mixing(settings, partial_share=0.0).batch(0).sources
+    assert (partly.batch(0).sources == 0).sum() > (whole == 0).sum()
+
+
 @pytest.mark.parametrize("babble_share", [0.0, 1.0])
 def test_noise_has_the_ratio_asked_for(settings: DataSettings, noise: Path, babble_share: float) -> None:
     noisy = mixing(

@@ -100,6 +100,8 @@ class DynamicMixing:
         voices = [self._voice(rng, speaker) for speaker in speakers]
         levels = balanced_levels([rng.uniform(*settings.level_db) for _ in voices[1:]])
         heard = wanted = np.stack([at_level(voice, level) for voice, level in zip(voices, levels, strict=True)])
+        if rng.random() < settings.partial_share:
+            self._shorten(rng, heard)
         if self.rooms and rng.random() < settings.room_share:
             heard, wanted = self.rooms.through(rng, heard, levels)
         mixture = heard.sum(0)
@@ -146,6 +148,14 @@ class DynamicMixing:
                 break
             voice = self._cut(rng, speaker)
         return voice
+
+    def _shorten(self, rng: np.random.Generator, voices: Samples) -> None:
+        """Let one voice of (n_src, time) begin late and another end early, in place."""
+        late, early = rng.permutation(len(voices))[:2]
+        length = voices.shape[-1]
+        silences = rng.uniform(0, self.settings.mixing.partial_silence, size=2) * length
+        voices[late, : int(silences[0])] = 0
+        voices[early, length - int(silences[1]) :] = 0
 
     def _cut(self, rng: np.random.Generator, speaker: int) -> Samples:
         length = self.settings.segment

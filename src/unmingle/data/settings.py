@@ -7,6 +7,16 @@ from typing import Literal
 
 from unmingle.errors import ConfigError
 
+_SHARES = (
+    "partial_share",
+    "partial_silence",
+    "noise_share",
+    "babble_share",
+    "room_share",
+    "mixed_gender_share",
+    "easy_mixed_gender_share",
+)
+
 
 @dataclass(frozen=True)
 class MixingSettings:
@@ -19,6 +29,8 @@ class MixingSettings:
         speaker_seconds: clipping range for the seconds of speech that a speaker's probability is made from.
         speed: range of the playback speed, drawn per utterance; 1.0 is unchanged.
         level_db: range of the level of the first source over every other one, in dB.
+        partial_share: share of mixtures whose voices overlap in part only: one begins late, another ends early.
+        partial_silence: longest such silence, as a share of the segment.
         noise_share: share of mixtures that get noise.
         noise_snr_db: range of the level of the sum of the sources over the noise, in dB.
         babble_share: share of the noisy mixtures whose noise is babble, made of `babble_talkers` other speakers.
@@ -35,6 +47,8 @@ class MixingSettings:
     speaker_seconds: tuple[float, float] = (10.0, 600.0)
     speed: tuple[float, float] = (0.92, 1.08)
     level_db: tuple[float, float] = (-5.0, 5.0)
+    partial_share: float = 0.0
+    partial_silence: float = 0.6
     noise_share: float = 0.35
     noise_snr_db: tuple[float, float] = (0.0, 20.0)
     babble_share: float = 0.2
@@ -49,7 +63,7 @@ class MixingSettings:
 
     def __post_init__(self) -> None:
         """Refuse shares outside 0..1 and ranges the wrong way round."""
-        for name in ("noise_share", "babble_share", "room_share", "mixed_gender_share", "easy_mixed_gender_share"):
+        for name in _SHARES:
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
                 raise ConfigError(f"{name} is {value}, but a share lies between 0 and 1")
