@@ -1,11 +1,12 @@
 """Attention of two kinds: between positions (softmax), and from a coarse map onto a finer one (a gate and a shift).
 
-Letters: B batch, C channels, T frames, L positions of the coarsest map, H heads.
+Letters: B batch, C channels, T frames (T_k at scale k), L positions of the coarsest map, H heads, S scales.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -87,6 +88,14 @@ def resize(x: Tensor, length: int) -> Tensor:
     The ratio is a float32, as in the torch that made the published weights; exact arithmetic differs for some lengths.
     """
     return F.interpolate(x, size=length, mode="nearest")
+
+
+def pool_sum(scales: Sequence[Tensor]) -> Tensor:
+    """Average every scale down to the length of the last one, and add: S maps (B, C, T_k) -> (B, C, L)."""
+    total = scales[-1]
+    for scale in scales[:-1]:
+        total = total + F.adaptive_avg_pool1d(scale, total.shape[-1])
+    return total
 
 
 class TopDownAttention(nn.Module):

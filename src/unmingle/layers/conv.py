@@ -5,6 +5,7 @@ Letters: B batch, C channels, T time. PReLU always has one slope for all channel
 
 from __future__ import annotations
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unmingle.layers.norm import GlobalLayerNorm
@@ -18,6 +19,15 @@ def depthwise(channels: int, kernel: int, stride: int = 1, bias: bool = True) ->
 def pointwise(channels_in: int, channels_out: int, groups: int = 1) -> nn.Conv1d:
     """A convolution over channels alone: one matrix, applied at every frame."""
     return nn.Conv1d(channels_in, channels_out, 1, groups=groups)
+
+
+def pad_windows(mixture: Tensor, *, window: int, hop: int) -> Tensor:
+    """Zeros around a mixture (B, time), so that every sample lies under as many windows as any other.
+
+    |window - hop|  mixture  |fill|window - hop|      fill is 1 to window samples and completes the last hop
+    """
+    fill = window - (hop + mixture.shape[-1] % window) % window
+    return F.pad(mixture, (window - hop, fill + window - hop))
 
 
 class ConvNorm(nn.Module):

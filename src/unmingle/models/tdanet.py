@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unmingle.layers.attention import (
@@ -27,10 +26,11 @@ from unmingle.layers.attention import (
     DropPath,
     SelfAttention,
     TopDownAttention,
+    pool_sum,
     resize,
     sinusoid_positions,
 )
-from unmingle.layers.conv import ConvNorm, ConvNormAct, depthwise, pointwise
+from unmingle.layers.conv import ConvNorm, ConvNormAct, depthwise, pad_windows, pointwise
 from unmingle.layers.norm import GlobalLayerNorm
 from unmingle.models.base import SeparationModel, check_mixture
 from unmingle.presets.tdanet import N_HEADS, Form, TDANetConfig
@@ -156,14 +156,6 @@ class TopDownBlock(nn.Module):
         return x
 
 
-def pool_sum(scales: Sequence[Tensor]) -> Tensor:
-    """Average every scale down to the length of the last one, and add: S maps (B, C, F_k) -> (B, C, L)."""
-    total = scales[-1]
-    for scale in scales[:-1]:
-        total = total + F.adaptive_avg_pool1d(scale, total.shape[-1])
-    return total
-
-
 class Separator(nn.Module):
     """The block applied `n_iterations` times with the same weights; every pass sees the first input x_0 again.
 
@@ -228,13 +220,8 @@ class TDANet(SeparationModel):
         return estimates[..., start : start + mixture.shape[-1]]
 
     def pad(self, mixture: Tensor) -> Tensor:
-        """Zeros around a mixture, so that every sample lies under as many windows as any other.
-
-        |window - hop|  mixture  |fill|window - hop|      fill is 1 to window samples and completes the last hop
-        """
-        window, hop = self.config.window, self.config.hop
-        fill = window - (hop + mixture.shape[-1] % window) % window
-        return F.pad(mixture, (window - hop, fill + window - hop))
+        """A mixture with the zeros around it that its windows need."""
+        return pad_windows(mixture, window=self.config.window, hop=self.config.hop)
 
     def unused_parameters(self) -> frozenset[str]:
         """Weights that published files hold although they act on nothing.
