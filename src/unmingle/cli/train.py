@@ -53,7 +53,8 @@ def train(
         progress("decoding", unit="/s") as decode,
     ):
         result = fit(wanted, folder, resume=resume, on_step=_shown(bar), on_decode=decode, stop=stop)
-    _close(result)
+    if result.first:
+        _close(result)
 
 
 def _shown(bar: Bar) -> Callable[[Report], None]:

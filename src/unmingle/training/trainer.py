@@ -57,11 +57,13 @@ class TrainingResult:
         folder: the run folder.
         standing: where the run stands.
         finished: whether it reached its end, rather than having been told to stop.
+        first: whether this is the first of the processes that trained together, whose words are enough.
     """
 
     folder: RunFolder
     standing: Standing
     finished: bool
+    first: bool = True
 
 
 def train(
@@ -103,12 +105,12 @@ def train(
     settings = recipe.training
     if validation is None:
         validation = validation_batches(recipe.data)
-    run = open_run(folder, recipe, resume=resume)
+    run = open_run(folder, recipe, resume=resume) if trainer.is_global_zero else RunFolder(folder)
     keeper = RunKeeper(recipe, run, validation=validation, on_step=on_step, stop=stop)
     training = _Training(network, keeper, batches)
     with _threads(settings.n_threads), _quiet(), torch.random.fork_rng(devices=[]):
         trainer.fit(training, ckpt_path=run.state if run.state.exists() else None, weights_only=True)
-    return TrainingResult(run, keeper.standing, training.finished)
+    return TrainingResult(run, keeper.standing, training.finished, trainer.is_global_zero)
 
 
 def _with_epochs(recipe: Recipe, batches: BatchSource) -> Recipe:
@@ -238,7 +240,8 @@ class _Training(LightningModule):
             self._save()
         self.finished = keeper.at_the_end
         self.trainer.should_stop = self.finished or told
-        keeper.tell()
+        if self.trainer.is_global_zero:
+            keeper.tell()
 
     def on_train_end(self) -> None:
         self._keeper.close()
