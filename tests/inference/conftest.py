@@ -33,8 +33,10 @@ def make_voice(pitch: float, formants: tuple[float, ...], seconds: float, seed: 
 class Oracle:
     """An engine that finds the window in the mixture and answers with the sources, in a random order every time."""
 
-    def __init__(self, sources: np.ndarray, *, shuffle: bool = True, leak: float = 0.05, seed: int = 0) -> None:
-        self.sources, self.shuffle, self.leak = sources, shuffle, leak
+    def __init__(
+        self, sources: np.ndarray, *, shuffle: bool = True, leak: float = 0.05, noise: float = 0.0, seed: int = 0
+    ) -> None:
+        self.sources, self.shuffle, self.leak, self.noise = sources, shuffle, leak, noise
         self.rng = np.random.default_rng(seed)
         self.windows: list[tuple[int, int]] = []
         mixture = sources.sum(axis=0)
@@ -48,6 +50,7 @@ class Oracle:
         here = self.sources[:, start : start + mixture.shape[1]]
         level = np.sqrt(np.mean(here.sum(axis=0) ** 2)) + 1e-9
         estimates = (here + self.leak * here[::-1]) / level
+        estimates += self.noise * self.rng.standard_normal(estimates.shape)
         order = self.rng.permutation(len(here)) if self.shuffle else np.arange(len(here))
         return estimates[order][np.newaxis].astype(np.float32)
 
