@@ -9,9 +9,9 @@ from unmingle.layers.attention import (
     DropPath,
     SelfAttention,
     TopDownAttention,
-    resize,
     sinusoid_positions,
 )
+from unmingle.layers.conv import nearest
 
 
 def torch_attention(ours, *, batch_first):
@@ -75,7 +75,7 @@ def test_resizing_takes_the_frame_at_the_float32_ratio(before, after):
     ratio = torch.tensor(before, dtype=torch.float32) / torch.tensor(after, dtype=torch.float32)
     index = (torch.arange(after, dtype=torch.float32) * ratio).floor().long().clamp(max=before - 1)
     x = torch.randn(2, 3, before)
-    assert torch.equal(resize(x, after), x[..., index])
+    assert torch.equal(nearest(x, after), x[..., index])
 
 
 @torch.no_grad()
@@ -87,8 +87,8 @@ def test_top_down_attention_gates_and_shifts_at_the_resolution_of_each(fine, coa
     def cn(part, signal):
         return F.group_norm(F.conv1d(signal, part.conv.weight, padding=2, groups=4), 1, eps=1e-8)
 
-    gate = resize(torch.sigmoid(cn(layer.gate, g)), fine)
-    expected = cn(layer.local, x) * gate + resize(cn(layer.shift, g), fine)
+    gate = nearest(torch.sigmoid(cn(layer.gate, g)), fine)
+    expected = cn(layer.local, x) * gate + nearest(cn(layer.shift, g), fine)
     torch.testing.assert_close(layer(x, g), expected, rtol=0, atol=1e-6)
 
 

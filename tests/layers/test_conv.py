@@ -23,6 +23,20 @@ def test_depthwise_can_go_without_bias():
     assert depthwise(2, 5, bias=False).bias is None
 
 
+@pytest.mark.parametrize(("kernel", "stride", "bias"), [(5, 1, True), (5, 2, True), (5, 2, False), (1, 1, True)])
+@pytest.mark.parametrize("frames", [1, 2, 20, 21])
+def test_shifted_multiply_adds_are_the_depthwise_convolution(kernel, stride, bias, frames):
+    conv = depthwise(3, kernel, stride, bias)
+    x = torch.randn(2, 3, frames)
+    torch.testing.assert_close(conv.shifted(x), conv(x), rtol=0, atol=1e-6)
+
+
+def test_compiled_depthwise_filters_agree_with_eager_ones():
+    conv, x = depthwise(3, 5, 2), torch.randn(2, 3, 21)
+    compiled = torch.compile(conv, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(x), conv(x), rtol=0, atol=1e-6)
+
+
 def test_conv_norm_act_is_its_three_parts_in_order():
     torch.manual_seed(0)
     block, x = ConvNormAct(pointwise(3, 4), 4), torch.randn(2, 3, 9)

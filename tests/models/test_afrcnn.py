@@ -69,6 +69,17 @@ def test_gradient_reaches_every_parameter_of_every_form(config):
     assert still == set()
 
 
+@pytest.mark.parametrize("scheme", ["asynchronous", "asynchronous-sum", "control-1", "unet-code"])
+def test_fusing_early_is_the_same_network(scheme):
+    late = _built(replace(TINY, scheme=scheme))
+    early = AFRCNN(replace(TINY, scheme=scheme, fuse_early=True)).eval()
+    early.load_state_dict(late.state_dict())
+    with torch.no_grad():
+        expected, found = late(_mixture()), early(_mixture())
+    scale = expected.abs().max()
+    torch.testing.assert_close(found / scale, expected / scale, rtol=0, atol=2e-6)
+
+
 @pytest.mark.parametrize("time", [1, 20, 21, 22, 79, 80, 81, 401])
 def test_any_length_comes_back_as_it_went_in(time):
     model = _built(TINY)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unmingle.layers.conv import ConvNorm, depthwise
+from unmingle.layers.conv import ConvNorm, depthwise, nearest
 
 AttentionAxis = Literal["time", "item", "batch"]
 
@@ -82,14 +82,6 @@ class SelfAttention(nn.Module):
         return (values.unflatten(2, (self.n_heads, -1)) * kept).flatten(2)
 
 
-def resize(x: Tensor, length: int) -> Tensor:
-    """Nearest neighbour in time, up or down: frame d of (B, C, length) is frame floor(d * T / length) of (B, C, T).
-
-    The ratio is a float32, as in the torch that made the published weights; exact arithmetic differs for some lengths.
-    """
-    return F.interpolate(x, size=length, mode="nearest")
-
-
 def pool_sum(scales: Sequence[Tensor]) -> Tensor:
     """Average every scale down to the length of the last one, and add: S maps (B, C, T_k) -> (B, C, L)."""
     total = scales[-1]
@@ -116,8 +108,8 @@ class TopDownAttention(nn.Module):
     def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
         """(B, C, T) and (B, C, T') -> (B, C, T)."""
         length = fine.shape[-1]
-        gate = resize(torch.sigmoid(self.gate(coarse)), length)
-        return torch.addcmul(resize(self.shift(coarse), length), self.local(fine), gate)
+        gate = nearest(torch.sigmoid(self.gate(coarse)), length)
+        return torch.addcmul(nearest(self.shift(coarse), length), self.local(fine), gate)
 
 
 class ConvFeedForward(nn.Module):

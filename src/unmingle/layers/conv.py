@@ -5,15 +5,51 @@ Letters: B batch, C channels, T time. PReLU always has one slope for all channel
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unmingle.layers.norm import GlobalLayerNorm
 
 
+class Depthwise(nn.Conv1d):
+    """A convolution that filters each channel by itself, padded so that stride 1 keeps the length (odd kernels).
+
+    Inside `torch.compile` it is written as shifted multiply-adds, which the compiler fuses with what stands around
+    them; on processors the library's own depth-wise kernel then costs more than all of that together.
+    """
+
+    def __init__(self, channels: int, kernel: int, stride: int = 1, bias: bool = True) -> None:
+        super().__init__(channels, channels, kernel, stride, padding=kernel // 2, groups=channels, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, T) -> (B, C, T')."""
+        if torch.compiler.is_dynamo_compiling() and not torch.compiler.is_exporting():
+            return self.shifted(x)
+        return super().forward(x)
+
+    def shifted(self, x: Tensor) -> Tensor:
+        """The same as a sum over the kernel's taps of the shifted input."""
+        (kernel,), (stride,) = self.kernel_size, self.stride
+        length = (x.shape[-1] + 2 * (kernel // 2) - kernel) // stride + 1
+        padded = F.pad(x, (kernel // 2, kernel // 2))
+        taps = (padded[..., tap : tap + (length - 1) * stride + 1 : stride] for tap in range(kernel))
+        terms = (frames * self.weight[:, 0, tap, None] for tap, frames in enumerate(taps))
+        total = sum(terms, torch.zeros((), dtype=x.dtype, device=x.device))
+        return total if self.bias is None else total + self.bias[:, None]
+
+
 def depthwise(channels: int, kernel: int, stride: int = 1, bias: bool = True) -> nn.Conv1d:
-    """A convolution that filters each channel by itself, padded so that stride 1 keeps the length (odd kernels)."""
-    return nn.Conv1d(channels, channels, kernel, stride, padding=kernel // 2, groups=channels, bias=bias)
+    """A `Depthwise` convolution."""
+    return Depthwise(channels, kernel, stride, bias)
+
+
+def nearest(x: Tensor, length: int) -> Tensor:
+    """Nearest neighbour in time, up or down: frame d of (B, C, length) is frame floor(d * T / length) of (B, C, T).
+
+    The ratio is a float32, as in the torch that made the published weights; exact arithmetic differs for some lengths.
+    """
+    return x if x.shape[-1] == length else F.interpolate(x, size=length, mode="nearest")
 
 
 def pointwise(channels_in: int, channels_out: int, groups: int = 1) -> nn.Conv1d:

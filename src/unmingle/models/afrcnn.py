@@ -31,17 +31,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unmingle.layers.conv import ConvNorm, ConvNormAct, NormAct, PixelShuffle, depthwise, pointwise
+from unmingle.layers.conv import ConvNorm, ConvNormAct, NormAct, PixelShuffle, depthwise, nearest, pointwise
 from unmingle.layers.norm import GlobalLayerNorm
 from unmingle.models.base import SeparationModel, check_mixture
 from unmingle.presets.afrcnn import AFRCNNConfig
 
 KERNEL = 5  # of every depth-wise filter inside the block
-
-
-def nearest(x: Tensor, length: int) -> Tensor:
-    """Repeat frames until there are `length` of them: (B, C, T) -> (B, C, length)."""
-    return x if x.shape[-1] == length else F.interpolate(x, size=length, mode="nearest")
 
 
 def same_rate(channels: int) -> ConvNorm:
@@ -69,24 +64,34 @@ def path(config: AFRCNNConfig, source: int, target: int) -> nn.Sequential:
 class Gather(nn.Module):
     """One stage reads several: their maps are brought to its length and concatenated in the order of `sources`.
 
-    With `summed` they are added instead, and no convolution is needed to return to C channels.
+    With `summed` they are added instead, and no convolution is needed to return to C channels. With `fuse_early` each
+    map meets its columns of the 1x1 convolution at its own rate, before it is made longer: the same sum for less.
     """
 
     def __init__(self, config: AFRCNNConfig, *, target: int, sources: Iterable[int], summed: bool = False) -> None:
         super().__init__()
-        self.target, self.summed = target, summed
+        self.target, self.summed, self.fuse_early = target, summed, config.fuse_early
         self.paths = nn.ModuleDict({str(source): path(config, source, target) for source in sources})
         width = len(self.paths) * config.hidden
         self.fuse = NormAct(config.hidden) if summed else ConvNormAct(pointwise(width, config.hidden), config.hidden)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """S maps -> (B, C, F_target)."""
+        if self.fuse_early and not self.summed:
+            return self._fuse_early(maps)
         arriving = [self._bring(maps, int(source)) for source in self.paths]  # each (B, C, F_target)
         return self.fuse(sum(arriving[1:], arriving[0]) if self.summed else torch.cat(arriving, dim=1))
 
     def _bring(self, maps: Sequence[Tensor], source: int) -> Tensor:
         x = self.paths[str(source)](maps[source])
         return nearest(x, maps[self.target].shape[-1]) if source > self.target else x
+
+    def _fuse_early(self, maps: Sequence[Tensor]) -> Tensor:
+        conv, length = self.fuse.conv, maps[self.target].shape[-1]
+        columns = conv.weight.chunk(len(self.paths), dim=1)  # each (C, C, 1)
+        arriving = (self.paths[source](maps[int(source)]) for source in self.paths)
+        parts = [nearest(F.conv1d(x, matrix), length) for x, matrix in zip(arriving, columns, strict=True)]
+        return self.fuse.act(self.fuse.norm(sum(parts[1:], parts[0]) + conv.bias[:, None]))
 
 
 class Exchange(nn.ModuleList):
@@ -386,9 +391,7 @@ class AFRCNN(SeparationModel):
         masks = self.mask(self.separator(self.bottleneck(self.norm(features))))  # (B, M*N, F)
         masked = masks.unflatten(1, (self.config.n_src, -1)) * features.unsqueeze(1)  # (B, M, N, F)
         estimates = self.decoder(masked.flatten(1, 2))  # (B, M, padded time)
-        return F.pad(
-            estimates, (0, time - estimates.shape[-1])
-        )  # not a slice: exported graphs would fix whether it cuts
+        return F.pad(estimates, (0, time - estimates.shape[-1]))  # a slice would fix in exported graphs whether it cuts
 
     def unused_parameters(self) -> frozenset[str]:
         """Phi serves from the second unfolding step on; published files hold it even where there is only one."""

@@ -27,10 +27,9 @@ from unmingle.layers.attention import (
     SelfAttention,
     TopDownAttention,
     pool_sum,
-    resize,
     sinusoid_positions,
 )
-from unmingle.layers.conv import ConvNorm, ConvNormAct, depthwise, pad_windows, pointwise
+from unmingle.layers.conv import ConvNorm, ConvNormAct, depthwise, nearest, pad_windows, pointwise
 from unmingle.layers.norm import GlobalLayerNorm
 from unmingle.models.base import SeparationModel, check_mixture
 from unmingle.presets.tdanet import N_HEADS, Form, TDANetConfig
@@ -81,14 +80,14 @@ class Gate(nn.Module):
     """y_k * sigmoid(up(g)): the paper."""
 
     def forward(self, local: Tensor, context: Tensor) -> Tensor:
-        return local * resize(torch.sigmoid(context), local.shape[-1])
+        return local * nearest(torch.sigmoid(context), local.shape[-1])
 
 
 class Shift(nn.Module):
     """y_k + up(g): the public training code."""
 
     def forward(self, local: Tensor, context: Tensor) -> Tensor:
-        return local + resize(context, local.shape[-1])
+        return local + nearest(context, local.shape[-1])
 
 
 class NormedGate(nn.Module):
@@ -100,7 +99,7 @@ class NormedGate(nn.Module):
         self.gate = ConvNorm(depthwise(channels, 1, bias=False), channels)
 
     def forward(self, local: Tensor, context: Tensor) -> Tensor:
-        return self.local(local) * resize(torch.sigmoid(self.gate(context)), local.shape[-1])
+        return self.local(local) * nearest(torch.sigmoid(self.gate(context)), local.shape[-1])
 
 
 MODULATIONS: dict[Form, Callable[[int], nn.Module]] = {
