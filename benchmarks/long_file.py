@@ -1,7 +1,7 @@
 """Separate a long file, and a short one beside it: does memory stay bounded, does speed hold?
 
     python benchmarks/long_file.py                          two hours of made-up talk, the default model
-    python benchmarks/long_file.py --hours 0.5 --model tdanet-16k --threads 1 --recording talk.wav --json
+    python benchmarks/long_file.py --hours 0.5 --model afrcnn-16k --threads 1 --recording talk.wav --json
 
 The file is made (or a recording is repeated) in a temporary folder, then separated by `separate_to_files` in a process
 of its own, whose high-water mark of memory is what is reported. Figures to carry elsewhere are the two ratios, long

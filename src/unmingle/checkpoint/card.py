@@ -26,7 +26,7 @@ class Card:
     """What a weights file says about itself.
 
     Attributes:
-        name: the model's name, such as `tdanet-16k`.
+        name: the model's name, such as `afrcnn-16k`.
         config: the network's configuration, complete.
         unmingle_version: the version that wrote the file.
         parameters: number of trainable values; None where the file does not say.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from unmingle.evaluation.evaluate import Evaluation
 
 EXAMPLE = example(
-    "unmingle evaluate tdanet-16k test/manifest.jsonl -o scores",
+    "unmingle evaluate afrcnn-16k test/manifest.jsonl -o scores",
     "unmingle evaluate test/manifest.jsonl --estimates separated -o scores --metrics si_snr,sdr",
 )
 
