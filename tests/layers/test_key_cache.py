@@ -1,0 +1,45 @@
+import pytest
+import torch
+
+from unmingle.layers.frame_attention import CrossFrameAttention
+from unmingle.layers.key_cache import attend_step, init_cache, pass_border, sight
+
+BATCH, BINS, CHANNELS = 2, 3, 4
+
+
+def walk(attention, x, *, reach, sizes):
+    """Frames through the cache in steps of the given sizes, cut at every border."""
+    cache, done, parts = init_cache(attention, len(x), reach=reach), 0, []
+    while done < x.shape[2]:
+        recent = done % reach
+        n = min(sizes[len(parts) % len(sizes)], reach - recent, x.shape[2] - done)
+        before = torch.full((len(x),), done)
+        past = cache.past_keys.shape[2]
+        seen = sight(before, n, recent=recent, past=past, context=attention.context)
+        y, cache = attend_step(attention, x[:, :, done : done + n], cache, seen, recent=recent)
+        if recent + n == reach:
+            cache = pass_border(cache, attention.context)
+        parts.append(y)
+        done += n
+    return torch.cat(parts, dim=2), cache
+
+
+@pytest.mark.parametrize("context", [None, 1, 2, 5, 9, 100])
+@pytest.mark.parametrize(("reach", "sizes"), [(4, [1]), (4, [3, 1, 2]), (1, [1]), (50, [7])])
+def test_steps_see_what_they_see_at_once(context, reach, sizes):
+    torch.manual_seed(0)
+    attention = (
+        CrossFrameAttention(CHANNELS, BINS, n_heads=2, query_channels=2, causal=True, context=context)
+        .double()
+        .requires_grad_(False)
+    )
+    x = torch.randn(BATCH, CHANNELS, 23, BINS, dtype=torch.float64)
+    stepped, cache = walk(attention, x, reach=reach, sizes=sizes)
+    torch.testing.assert_close(stepped, attention(x), rtol=0, atol=1e-12)
+    if context is not None:
+        assert cache.past_keys.shape[2] == context - 1
+
+
+def test_each_item_sees_only_the_frames_that_it_had():
+    seen = sight(torch.tensor([0, 2, 50]), 1, recent=0, past=3, context=4)
+    assert seen.past[:, 0, 0].tolist() == [[False] * 3, [False, True, True], [True] * 3]
