@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from unmingle.cli import doctor
+from unmingle.presets import PRESETS
 
 Cli = Callable[..., Any]
 
@@ -76,3 +77,9 @@ def test_the_real_parts_of_this_installation_work() -> None:
         "video files": True,
         "resampling": True,
     }
+
+
+def test_only_weights_that_are_there_are_named() -> None:
+    names = doctor._weights().split(", ")
+    assert names
+    assert not set(names) & set(PRESETS)

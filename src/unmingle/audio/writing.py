@@ -2,7 +2,7 @@
 
 Samples go to a temporary file beside the target, which takes the target's name only in `commit`. A WAV file is
 written with the bits that were asked for; the first sample beyond full scale turns it into 32-bit float
-(docs/decisions/0006). FLAC has no float: a track beyond full scale is attenuated, and
+(docs/decisions/0013). FLAC has no float: a track beyond full scale is attenuated, and
 `attenuation_db` says by how much.
 """
 

@@ -153,7 +153,7 @@ def _resampling() -> str:
 def _weights() -> str:
     from unmingle.inference.handle import list_models
 
-    names = [entry.name for entry in list_models()]
+    names = [entry.name for entry in list_models() if entry.bundled]
     if not names:
         raise FileNotFoundError("no weights are bundled with this installation; reinstall unmingle")
     return ", ".join(names)
