@@ -16,6 +16,7 @@ from torch import Tensor
 
 from unmingle.errors import ConfigError, MissingFileError, SampleRateError
 from unmingle.evaluation.utterance import Utterance, read_channel
+from unmingle.inference.handle import require_sound_alone
 
 if TYPE_CHECKING:
     from unmingle.data.manifest import Entry
@@ -45,7 +46,8 @@ class NetworkEstimator:
     """A network alone: the whole mixture in one forward pass, at the network's own rate, no windows, no rescaling."""
 
     def __init__(self, network: SeparationModel, *, name: str) -> None:
-        """Take a network in evaluation mode, on the device where it is to run."""
+        """Take a network in evaluation mode, on the device where it is to run; not one that wants a video."""
+        require_sound_alone(network.config, name=name)
         self._network = network.eval()
         self._name = name
         parameters = next(network.parameters(), None)
@@ -80,7 +82,8 @@ class PipelineEstimator:
     """What `unmingle.separate` gives: resampling, windows and levels included."""
 
     def __init__(self, model: Model) -> None:
-        """Take a model handle."""
+        """Take a model handle; not one that wants a video."""
+        require_sound_alone(model.config, name=model.name)
         self._model = model
 
     def describe(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from unmingle.audio.resample import check_sample_rate
 from unmingle.audio.survey import plan_downmix, survey
 from unmingle.errors import ShapeError
 from unmingle.inference import engine
-from unmingle.inference.handle import Model, load_model
+from unmingle.inference.handle import Model, load_model, require_sound_alone
 from unmingle.inference.report import SeparationOptions
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def separate(
         ShapeError: neither an array nor a tensor, not floating-point, or of another shape.
         SignalError: no samples, shorter than 0.1 s, NaN or infinite.
         SampleRateError: a rate at which nobody records.
+        ConfigError: an audio-visual model, which wants a video too.
         UnknownModelError, CheckpointError: the model is not to be had.
     """
     options = options or SeparationOptions()
@@ -58,6 +59,7 @@ def separate(
     samples = _as_array(mixture)
     batch = samples if samples.ndim == 2 else samples[np.newaxis]
     model = model if isinstance(model, Model) else load_model(model)
+    require_sound_alone(model.config, name=model.name)
     results = [_separate_one(model, one, sample_rate=sample_rate, options=options) for one in batch]
     estimates = np.stack(results) if samples.ndim == 2 else results[0]
     if isinstance(mixture, np.ndarray):

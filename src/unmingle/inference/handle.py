@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from unmingle.audio.framing import Samples
 from unmingle.checkpoint import Card, fetch, read_card
 from unmingle.errors import CheckpointError, ConfigError, MissingFileError, UnknownModelError, did_you_mean
-from unmingle.presets import PRESETS, ModelConfig
+from unmingle.presets import PRESETS, ModelConfig, is_audio_visual
 
 if TYPE_CHECKING:
     from unmingle.models.base import SeparationModel
@@ -158,6 +158,20 @@ def load_model(name_or_path: str | Path | None = None, *, device: str = "cpu") -
     path = _find(DEFAULT_MODEL if name_or_path is None else name_or_path)
     card = read_card(path)
     return Model(card.name, card.config, path, card, device)
+
+
+def require_sound_alone(config: ModelConfig, *, name: str) -> None:
+    """Refuse a network that wants to see the speakers, where nobody shows them to it.
+
+    Raises:
+        ConfigError: it is audio-visual.
+    """
+    if is_audio_visual(config):
+        raise ConfigError(
+            f"{name} gives the voice of a face that it sees: it wants a video of each speaker besides the mixture, and "
+            f"here it would get sound alone; choose an audio model such as {DEFAULT_MODEL}, or run its network, "
+            "model.network(mixture, video)"
+        )
 
 
 def list_models() -> list[ModelEntry]:

@@ -23,7 +23,7 @@ from unmingle.errors import (
     OutputExistsError,
     UnmingleError,
 )
-from unmingle.inference.handle import Model, list_models, load_model
+from unmingle.inference.handle import Model, list_models, load_model, require_sound_alone
 from unmingle.inference.inputs import Job
 from unmingle.inference.report import Progress, SeparationOptions, SeparationReport
 
@@ -32,10 +32,11 @@ def choose_model(name_or_path: str | Path | None, *, n_src: int | None = None, d
     """The model of that name, or the default one, checked against the number of speakers asked for.
 
     Raises:
-        ConfigError: it separates another number of speakers.
+        ConfigError: it separates another number of speakers, or wants to see them.
         UnknownModelError, CheckpointError: there is no such model, or its weights cannot be used.
     """
     model = load_model(name_or_path, device=device)
+    require_sound_alone(model.config, name=model.name)
     if n_src is not None and n_src != model.n_src:
         others = [entry.name for entry in list_models() if entry.bundled and entry.n_src == n_src]
         advice = f"use --model {others[0]}" if others else f"no bundled model separates {n_src}"

@@ -26,7 +26,7 @@ from unmingle.audio.resample import check_sample_rate
 from unmingle.audio.survey import Downmix, Survey, plan_downmix, survey
 from unmingle.inference import engine
 from unmingle.inference.arrays import separate
-from unmingle.inference.handle import Model, load_model
+from unmingle.inference.handle import Model, load_model, require_sound_alone
 from unmingle.inference.report import Progress, SeparationOptions, SeparationReport, Track, TrackFormat
 from unmingle.inference.trackfiles import TrackFiles, check_targets, folder, track_names, track_paths
 
@@ -113,7 +113,7 @@ def separate_file(
     Raises:
         MissingFileError, AudioReadError: the recording is not there or not readable.
         SignalError, SampleRateError: its samples cannot be separated.
-        UnknownModelError, CheckpointError: the model is not to be had.
+        UnknownModelError, CheckpointError, ConfigError: the model is not to be had, or wants a video too.
     """
     options = options or SeparationOptions()
     model = as_model(model)
@@ -162,7 +162,7 @@ def separate_to_files(
         MissingFileError, AudioReadError: the recording is not there or not readable.
         SignalError, SampleRateError: its samples cannot be separated.
         OutputExistsError, OutputError: the tracks cannot be written.
-        UnknownModelError, CheckpointError: the model is not to be had.
+        UnknownModelError, CheckpointError, ConfigError: the model is not to be had, or wants a video too.
     """
     options = options or SeparationOptions()
     model = as_model(model)
@@ -189,8 +189,10 @@ def separate_to_files(
 
 
 def as_model(model: Model | str | Path | None) -> Model:
-    """The model that is meant."""
-    return model if isinstance(model, Model) else load_model(model)
+    """The model that is meant, checked to be one that needs sound alone."""
+    found = model if isinstance(model, Model) else load_model(model)
+    require_sound_alone(found.config, name=found.name)
+    return found
 
 
 class _Source:
