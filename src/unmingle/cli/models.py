@@ -105,11 +105,14 @@ def _describe_card(card: Card) -> dict[str, Any]:
 def _describe_preset(name: str, config: ModelConfig) -> dict[str, Any]:
     import torch
 
+    from unmingle.metrics.cost import count_parameters, frozen_front_end
     from unmingle.models import build_model
 
     with torch.device("meta"):  # shapes without memory: all that counting needs
-        parameters = sum(parameter.numel() for parameter in build_model(config).parameters())
-    return {**_describe_config(name, config), "parameters": parameters, "weights": False}
+        network = build_model(config)
+    described = {**_describe_config(name, config), "parameters": count_parameters(network), "weights": False}
+    front_end = frozen_front_end(network)
+    return described if front_end is None else {**described, "front_end_parameters": count_parameters(front_end)}
 
 
 def _describe_config(name: str, config: ModelConfig) -> dict[str, Any]:

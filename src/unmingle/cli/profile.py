@@ -82,6 +82,12 @@ def _in_words(model: Model, cost: Profile) -> str:
             f"{n + ' thread' + ('s' if n != '1' else ''):<17}real-time factor {factor:.3f}; {achieved:.1f} GFLOP/s, "
             f"{achieved / limit:.0%} of this machine's matrix products ({limit:.1f})"
         )
+    if cost.front_end is not None:
+        factor = next(iter(cost.front_end.real_time_factor.values()))
+        lines.append(
+            f"front end        {cost.front_end.parameters:,} parameters, {cost.front_end.macs_per_second / 1e9:.2f} G "
+            f"MACs per second, real-time factor {factor:.3f}; counted apart"
+        )
     return "\n".join(lines)
 
 

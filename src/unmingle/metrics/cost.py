@@ -6,6 +6,9 @@ counter does not look into the fused kernels of attention and of recurrent layer
 figure, by our own formulas, so that the first stays comparable with what others count.
 
 Times and memory are taken in a fresh process per thread count (`unmingle.metrics.probe`), after a warm-up.
+
+A network takes a mixture, unless it says otherwise: `example_inputs(seconds)` gives what it takes instead. A part that
+was trained elsewhere and stays as it is (`frozen_front_end()`, such as a lip reader) is counted apart, as tables do.
 """
 
 from __future__ import annotations
@@ -18,18 +21,36 @@ from dataclasses import asdict, dataclass
 from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from unmingle.errors import MeasurementError
 from unmingle.metrics.probe import Observation
 
 Shape = Sequence[int]
+WARM_UP_SAMPLES = 2_000
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Numbers that training changes, shared ones once; buffers do not count."""
-    return sum(parameter.numel() for parameter in model.parameters())
+    """Numbers that training changes, shared ones once; neither buffers nor a frozen front end count."""
+    front_end = frozen_front_end(model)
+    inside = sum(parameter.numel() for parameter in front_end.parameters()) if front_end is not None else 0
+    return sum(parameter.numel() for parameter in model.parameters()) - inside
+
+
+def frozen_front_end(model: nn.Module) -> nn.Module | None:
+    """The part of a network that was trained elsewhere and stays as it is; None for most."""
+    tell = getattr(model, "frozen_front_end", None)
+    return None if tell is None else cast("nn.Module | None", tell())
+
+
+def example_inputs(model: nn.Module, *, seconds: float, sample_rate: int) -> tuple[Tensor, ...]:
+    """Noise for one forward pass, batch 1: what the network says that it takes, else a mixture (1, time)."""
+    make = getattr(model, "example_inputs", None)
+    if make is not None:
+        return cast("tuple[Tensor, ...]", make(seconds))
+    n_samples = round(seconds * sample_rate)
+    return (0.1 * torch.randn(1, n_samples, generator=torch.Generator().manual_seed(0)),)
 
 
 def count_macs(
@@ -38,7 +59,7 @@ def count_macs(
     """Multiply-accumulates of one forward pass, batch 1, by torch's FLOP counter halved.
 
     Args:
-        model: a network that takes (1, time).
+        model: a network, which takes (1, time) unless it says otherwise.
         seconds: length of the mixture; tables usually mean one second.
         sample_rate: Hz; without it, that of `model.config`.
         include_fused: add the fused attention and recurrent kernels, which torch's counter leaves out.
@@ -58,7 +79,7 @@ def observe(
     """Time one forward pass and its memory in a fresh process, beside this machine's rate of matrix products.
 
     Args:
-        model: a network that takes (1, time); it must be picklable by name, so not one defined in a script.
+        model: a network; it must be picklable by name, so not one defined in a script.
         seconds: length of the mixture.
         threads: threads that torch may use.
         repeats: timed passes after a warm-up; the median counts.
@@ -68,8 +89,10 @@ def observe(
         MeasurementError: the process died; its last words are in the message.
     """
     rate = _sample_rate(model, sample_rate)
+    inputs = example_inputs(model, seconds=seconds, sample_rate=rate)
+    warm_up = example_inputs(model, seconds=min(seconds, WARM_UP_SAMPLES / rate), sample_rate=rate)
     was_training = model.training
-    work = pickle.dumps((model.eval(), round(seconds * rate), threads, repeats))
+    work = pickle.dumps((model.eval(), inputs, warm_up, threads, repeats))
     model.train(was_training)
     command = [sys.executable, "-m", "unmingle.metrics.probe"]
     done = subprocess.run(command, input=work, capture_output=True, check=False)
@@ -106,6 +129,7 @@ class Profile:
         matmul_gflops_per_second: this machine's rate of float32 matrix products, measured between the forward passes.
         peak_memory_bytes: what one forward pass of `seconds` needs on top of the loaded network.
         process_memory_bytes: the most the whole process held, Python and torch included.
+        front_end: the same figures for a frozen front end, which are in none of those above; None without one.
     """
 
     parameters: int
@@ -117,6 +141,7 @@ class Profile:
     matmul_gflops_per_second: dict[str, float]
     peak_memory_bytes: int | None
     process_memory_bytes: int | None
+    front_end: Profile | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The fields in order, ready for JSON."""
@@ -136,7 +161,7 @@ def profile(
     counted, fused = _macs(model, seconds=1.0, sample_rate=rate)
     operations = 2 * sum(_macs(model, seconds=seconds, sample_rate=rate))
     seen = {str(n): observe(model, seconds=seconds, threads=n, repeats=repeats, sample_rate=rate) for n in threads}
-    first = next(iter(seen.values()))
+    first, front_end = next(iter(seen.values())), frozen_front_end(model)
     return Profile(
         parameters=count_parameters(model),
         macs_per_second=counted,
@@ -147,6 +172,9 @@ def profile(
         matmul_gflops_per_second={n: one.matmul_flops_per_second / 1e9 for n, one in seen.items()},
         peak_memory_bytes=first.forward_memory_bytes,
         process_memory_bytes=first.process_memory_bytes,
+        front_end=None
+        if front_end is None
+        else profile(front_end, seconds=seconds, threads=threads, repeats=repeats, sample_rate=rate),
     )
 
 
@@ -157,11 +185,11 @@ def _sample_rate(model: nn.Module, sample_rate: int | None) -> int:
 def _macs(model: nn.Module, *, seconds: float, sample_rate: int) -> tuple[int, int]:
     """MACs that torch counts, and MACs inside fused kernels."""
     where = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    mixture = torch.zeros(1, round(seconds * sample_rate), device=where)
+    inputs = [one.to(where) for one in example_inputs(model, seconds=seconds, sample_rate=sample_rate)]
     was_training = model.training
     counter = FlopCounterMode(display=False, custom_mapping=cast(Any, FUSED))
     with torch.no_grad(), counter:
-        model.eval()(mixture)
+        model.eval()(*inputs)
     model.train(was_training)
     by_operator = counter.get_flop_counts().get("Global", {})
     fused = sum(flops for operator, flops in by_operator.items() if operator in FUSED)

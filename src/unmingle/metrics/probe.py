@@ -1,7 +1,8 @@
 """The measuring process: `python -m unmingle.metrics.probe`, started by `unmingle.metrics.cost.observe` alone.
 
-It reads a pickled (network, samples, threads, repeats) from its parent and prints one line of JSON. A process of its
-own because a thread count and a high-water mark of memory both stick to the process that once had them.
+It reads a pickled (network, inputs, inputs to warm up with, threads, repeats) from its parent and prints one line of
+JSON. A process of its own because a thread count and a high-water mark of memory both stick to the process that once
+had them.
 """
 
 from __future__ import annotations
@@ -12,15 +13,14 @@ import pickle
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 MATMUL_SIZE = 1024  # float32, large enough to be bound by arithmetic and not by memory
-WARM_UP_SAMPLES = 2_000
 
 
 @dataclass(frozen=True)
@@ -45,19 +45,20 @@ class Observation:
         return cls(**json.loads(line))
 
 
-def observe_here(model: nn.Module, *, samples: int, threads: int, repeats: int) -> Observation:
+def observe_here(
+    model: nn.Module, inputs: Sequence[Tensor], *, warm_up: Sequence[Tensor], threads: int, repeats: int
+) -> Observation:
     """Measure in this process, which must be a fresh one."""
     torch.set_num_threads(threads)
-    mixture = 0.1 * torch.randn(1, samples, generator=torch.Generator().manual_seed(0))
     square = torch.randn(MATMUL_SIZE, MATMUL_SIZE, generator=torch.Generator().manual_seed(1))
     forward_times: list[float] = []
     matmul_times: list[float] = []
     with torch.inference_mode():
-        model(mixture[:, :WARM_UP_SAMPLES])
-        growth, peak = _memory_of(lambda: model(mixture))
+        model(*warm_up)
+        growth, peak = _memory_of(lambda: model(*inputs))
         _seconds_of(lambda: square @ square)
         for _ in range(repeats):
-            forward_times.append(_seconds_of(lambda: model(mixture)))
+            forward_times.append(_seconds_of(lambda: model(*inputs)))
             matmul_times.append(_seconds_of(lambda: square @ square))
     rate = 2 * MATMUL_SIZE**3 / statistics.median(matmul_times)
     return Observation(statistics.median(forward_times), rate, growth, peak)
@@ -93,8 +94,8 @@ def _status_bytes(status: Path, field: str) -> int:
 
 def main() -> None:
     """Read the work from standard input, print one line."""
-    model, samples, threads, repeats = pickle.load(sys.stdin.buffer)  # written by our own parent
-    seen = observe_here(model, samples=samples, threads=threads, repeats=repeats)
+    model, inputs, warm_up, threads, repeats = pickle.load(sys.stdin.buffer)  # written by our own parent
+    seen = observe_here(model, inputs, warm_up=warm_up, threads=threads, repeats=repeats)
     sys.stdout.write(json.dumps(asdict(seen)) + "\n")
 
 
