@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from unmingle.errors import ShapeError
-from unmingle.layers.stft import STFT, ConvSTFT, from_planes, istft, stft, to_planes
+from unmingle.layers.stft import STFT, ConvSTFT, from_planes, istft, stft, to_planes, without_offset
 
 SIZES = [(64, 16, 800), (64, 16, 777), (48, 24, 300), (32, 8, 17), (128, 32, 65)]
 
@@ -66,3 +66,11 @@ def test_exporting_takes_the_convolutional_form(monkeypatch):
     torch.testing.assert_close(model(signal), planes, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(model.inverse(planes, 100), signal, rtol=1e-4, atol=1e-4)
     assert not model.state_dict()
+
+
+def test_a_constant_signal_has_no_offset_left_and_a_tone_keeps_its_own():
+    time = torch.arange(400, dtype=torch.float64)
+    tone = torch.sin(2 * torch.pi * time / 4)
+    transform = STFT(32, 8)
+    cleaned = transform.inverse(without_offset(transform((tone + 0.3).unsqueeze(0))), 400)
+    torch.testing.assert_close(cleaned[0, 32:-32], tone[32:-32], rtol=0, atol=1e-6)

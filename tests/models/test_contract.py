@@ -9,7 +9,7 @@ import torch
 from unmingle.checkpoint import load_checkpoint, save_checkpoint
 from unmingle.errors import ConfigError, ShapeError, SignalError
 from unmingle.models import MODELS, build_model
-from unmingle.presets import CONFIGS, AFRCNNConfig, TDANetConfig
+from unmingle.presets import CONFIGS, AFRCNNConfig, TDANetConfig, TFACMConfig
 from unmingle.presets.afrcnn import Scheme
 from unmingle.presets.tdanet import Form
 
@@ -17,12 +17,19 @@ ATOL = 2e-6
 
 _AFRCNN = AFRCNNConfig(window=9, n_basis=12, channels=8, hidden=8, depth=3, n_iterations=2)
 _TDANET = TDANetConfig(sample_rate=8000, window_ms=4, channels=8, hidden=16, depth=3, n_iterations=2)
+_TFACM = TFACMConfig(window=32, channels=8, n_blocks=2, kernel=4, query_width=32, segment_size=6)
 TINY = {
     "afrcnn": [replace(_AFRCNN, scheme=scheme) for scheme in get_args(Scheme)]
     + [replace(_AFRCNN, depth=2), replace(_AFRCNN, n_src=3), replace(_AFRCNN, n_iterations=1)],
     "tdanet": [replace(_TDANET, form=form) for form in get_args(Form)]
     + [replace(_TDANET, form=form, depth=2) for form in get_args(Form)]
     + [replace(_TDANET, n_src=3, depth=6, window_ms=2), replace(_TDANET, n_iterations=1)],
+    "tfacm": [
+        _TFACM,
+        replace(_TFACM, form="published"),
+        replace(_TFACM, overlap=False, deconv_lookahead=1, attn_context=7, dc="remove"),
+        replace(_TFACM, stride=2, gate="sigmoid", n_blocks=1, n_src=3),
+    ],
 }
 
 

@@ -1,14 +1,17 @@
 """Parity with the published networks: `python -m unmingle.convert.check FILE...`.
 
 A vector file is a safetensors file with weights under `state/<published name>`, `input`, `output`, and the published
-configuration as JSON under the metadata key `spec`. Each is rebuilt from that alone and run; one line per file says
-`name  max_abs_error  ok|FAIL`. Reasons for a FAIL without a number go to stderr. Exit code 0: every file is ok.
+configuration as JSON under the metadata key `spec`, or under `config` beside the family's name as `kind`. A network of
+several forms has an `output_<form>` for each, and the largest difference counts. Each is rebuilt from that alone and
+run; one line per file says `name  max_abs_error  ok|FAIL`. Reasons for a FAIL without a number go to stderr.
+Exit code 0: every file is ok.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -54,12 +57,15 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Vector:
-    """The contents of a vector file: published configuration, weights, and a run of the published network."""
+    """The contents of a vector file: published configuration, weights, and a run of the published network.
+
+    `outputs` has what each form gave, by its name; the name is empty where there is one form only.
+    """
 
     spec: Mapping[str, Any]
     state: Mapping[str, Tensor]
     input: Tensor
-    output: Tensor
+    outputs: Mapping[str, Tensor]
 
 
 def check_file(path: str | Path) -> Verdict:
@@ -90,13 +96,14 @@ def read_vector(path: str | Path) -> Vector:
     spec = _read_spec(path, read_metadata(path))
     tensors = read_tensors(path)
     state = {key.removeprefix(STATE): value for key, value in tensors.items() if key.startswith(STATE)}
-    absent = [name for name in ("input", "output") if name not in tensors]
+    outputs = {key[len("output_") :]: tensors[key].float() for key in tensors if re.match(r"output(_|$)", key)}
+    absent = [name for name, there in {"input": "input" in tensors, "output": outputs}.items() if not there]
     if absent or not state:
         raise CheckpointError(
             f"{path} is no parity vector: it holds no {' and no '.join(absent) or STATE + ' tensors'}"
         )
     state = {key: value.float() if value.is_floating_point() else value for key, value in strip_prefixes(state).items()}
-    return Vector(spec, state, tensors["input"].float(), tensors["output"].float())
+    return Vector(spec, state, tensors["input"].float(), outputs)
 
 
 def run(model: SeparationModel, mixture: Tensor) -> Tensor:
@@ -144,26 +151,37 @@ def _compare(name: str, vector: Vector) -> Verdict:
     from unmingle.convert.families import row_of_kind
 
     row = row_of_kind(str(vector.spec["family"]))
-    config = row.module.config_from_published(vector.spec)
-    model = fit(config, row.module.convert_state(vector.state, config), where=name)
-    estimates = run(model, vector.input)
-    if estimates.shape != vector.output.shape:
-        raise ShapeError(f"the network gives {tuple(estimates.shape)} where {tuple(vector.output.shape)} is stored")
-    return Verdict(name, float((estimates - vector.output).abs().max()), row.tolerance)
+    errors: list[float] = []
+    for form, output in vector.outputs.items():
+        config = row.module.config_from_published({**vector.spec, "output": form} if form else vector.spec)
+        model = fit(config, row.module.convert_state(vector.state, config), where=name)
+        estimates = run(model, vector.input)
+        if estimates.shape != output.shape:
+            raise ShapeError(f"the network gives {tuple(estimates.shape)} where {tuple(output.shape)} is stored")
+        errors.append(float((estimates - output).abs().max()))
+    worst = math.nan if any(map(math.isnan, errors)) else max(errors)
+    return Verdict(name, worst, row.tolerance)
 
 
 def _read_spec(path: str | Path, metadata: Mapping[str, str]) -> Mapping[str, Any]:
+    if "spec" not in metadata and {"kind", "config"} <= metadata.keys():
+        return {"family": metadata["kind"], "config": _parsed(path, metadata, "config")}
     if "spec" not in metadata:
         raise CheckpointError(
             f"{path} is of kind {_kind(metadata)}, which is not known here; a metadata key `spec` was wanted"
         )
-    try:
-        spec: object = json.loads(metadata["spec"])
-    except ValueError as error:
-        raise CheckpointError(f"{path}: the metadata key `spec` is not JSON ({error})") from error
-    if not isinstance(spec, dict) or "family" not in spec:
+    spec = _parsed(path, metadata, "spec")
+    if "family" not in spec:
         raise CheckpointError(f"{path}: the metadata key `spec` names no family")
-    return cast("dict[str, Any]", spec)
+    return spec
+
+
+def _parsed(path: str | Path, metadata: Mapping[str, str], key: str) -> dict[str, Any]:
+    try:
+        value: object = json.loads(metadata[key])
+    except ValueError as error:
+        raise CheckpointError(f"{path}: the metadata key `{key}` is not JSON ({error})") from error
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
 def _kind(metadata: Mapping[str, str]) -> str:

@@ -76,6 +76,18 @@ def hann(window: int, *, like: Tensor) -> Tensor:
     return torch.hann_window(window, dtype=like.dtype, device=like.device)
 
 
+def without_offset(planes: Tensor) -> Tensor:
+    """Planes without what a constant signal looks like: (1, -1/2) in the real parts of the two lowest bins.
+
+    That is the Hann window's own spectrum, so a constant signal vanishes, which it would not if the lowest bin alone
+    were set to zero: a third of it would stay.
+    """
+    lowest, second = planes[..., :1, :, 0], planes[..., :1, :, 1]
+    offset = (lowest - second) / 1.5  # the second bin counts twice, for its mirror image
+    correction = torch.stack([-offset, offset / 2], dim=-1)  # (..., 1, T, 2)
+    return planes + F.pad(correction, (0, planes.shape[-1] - 2, 0, 0, 0, 1))
+
+
 class STFT(nn.Module):
     """A pair of transforms between signals and planes; while a graph is exported, in their convolutional form."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
@@ -29,25 +29,77 @@ class SeparationModel(nn.Module):
         return frozenset()
 
 
-class AudioVisualModel(SeparationModel):
-    """A network that watches the speakers it listens for.
+class StreamingModel(SeparationModel):
+    """A causal network that also separates hop by hop; over a whole signal that gives what `forward` gives.
 
-    `forward(mixture, video)` takes (batch, time) and the mouth crops of one face per item, (batch, frames, height,
-    width) at `config.frame_rate`, or their embedding (batch, channels, frames) where it was made before; it gives
-    (batch, n_src, time). For several faces in one mixture, repeat the mixture along the batch.
+    Its state is a named tuple of tensors, batch first. `step` never changes the state it is given, so that one network
+    serves any number of streams, from any threads.
+
+        out, state = network.step(hops, state)          again and again, each time any number of whole hops
+        rest = network.finish(the last samples, state)
+        estimates = concatenation of all outputs, without the first `delay` samples
+
+    A configuration may rule streaming out: ask `config.causal`.
     """
 
-    def forward(self, mixture: Tensor, video: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Separate a batch of mixtures by the faces in a batch of videos -> (batch, n_src, time)."""
+    @property
+    def hop(self) -> int:
+        """Samples that `step` takes, or a multiple of them."""
         raise NotImplementedError
 
-    def example_inputs(self, seconds: float) -> tuple[Tensor, Tensor]:
-        """Noise that `forward` takes, batch 1, for measuring what it costs."""
+    @property
+    def delay(self) -> int:
+        """Samples by which the output of `step` lags behind its input."""
         raise NotImplementedError
 
-    def frozen_front_end(self) -> nn.Module | None:
-        """The part that was trained elsewhere and stays as it is, if there is one; tables count it apart."""
-        return None
+    @property
+    def latency(self) -> int:
+        """Samples from an input sample to its estimate at worst, when `step` is given one hop at a time."""
+        return self.delay + self.hop
+
+    def init_state(self, batch: int) -> Any:
+        """The state before the first sample.
+
+        Raises:
+            ConfigError: a network of this configuration does not stream.
+        """
+        raise NotImplementedError
+
+    def step(self, block: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """The next hops, (batch, n * hop) -> (batch, n_src, n * hop), `delay` samples late; and the state after them.
+
+        The first `delay` samples of all are zero.
+
+        Raises:
+            ShapeError: not (batch, n * hop).
+        """
+        raise NotImplementedError
+
+    def finish(self, rest: Tensor, state: Any) -> Tensor:
+        """The end of a stream: the samples after the last whole hop, and what was under way.
+
+        Args:
+            rest: (batch, time), any number of samples, also none.
+            state: it is of no use afterwards.
+        Returns:
+            (batch, n_src, time + delay).
+        Raises:
+            ShapeError: not (batch, time), or the whole stream is shorter than the network can take.
+        """
+        raise NotImplementedError
+
+
+def check_block(block: Tensor, *, hop: int, batch: int) -> None:
+    """Refuse what is not a batch of whole hops, or not the batch that a state belongs to.
+
+    Raises:
+        ShapeError: not (batch, n * hop) with n at least 1.
+    """
+    if block.ndim != 2 or block.shape[0] != batch or block.shape[1] % hop or block.shape[1] == 0:
+        raise ShapeError(
+            f"a block has shape {tuple(block.shape)} but `step` wants ({batch}, a multiple of {hop}), as its state has "
+            f"{batch} streams and a hop is {hop} samples; unmingle.Stream takes blocks of any length"
+        )
 
 
 def check_mixture(mixture: Tensor) -> None:
@@ -66,20 +118,4 @@ def check_mixture(mixture: Tensor) -> None:
         raise SignalError(
             f"mixture holds {mixture.dtype} but a network wants floating point samples between -1 and 1; "
             "divide integers by their full scale, or call unmingle.separate"
-        )
-
-
-def check_frames(n_frames: int, *, n_samples: int, sample_rate: int, frame_rate: int) -> None:
-    """Refuse a video that is not as long as its mixture, to the frame; a last frame that is begun may be there or not.
-
-    Raises:
-        ShapeError: another number of frames.
-    """
-    full, rest = divmod(n_samples * frame_rate, sample_rate)
-    least, most = max(1, full), max(1, full + (rest > 0))
-    if not least <= n_frames <= most:
-        raise ShapeError(
-            f"video has {n_frames} frames but a mixture of {n_samples} samples at {sample_rate} Hz "
-            f"({n_samples / sample_rate:.3f} s) goes with {least if least == most else f'{least} or {most}'} at "
-            f"{frame_rate} per second; cut the video or repeat its last frame, since lips and voice would drift apart"
         )

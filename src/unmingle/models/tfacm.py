@@ -1,0 +1,397 @@
+"""TFACM: a causal time-frequency network with attention cache memory, arXiv:2505.13094 (2025).
+
+Implements the network of the authors' page and code in two forms (docs/decisions/0011):
+
+    strict       nothing looks ahead, so it streams; `step` gives what `forward` gives
+    published    computes as the published code: the gate mixes all times and bins of an utterance, the memory hands on
+                 a segment that reaches into the next, the last layer sees one frame ahead. Offline only
+
+Not implemented: a memory of its own for each pair of blocks, strides along time.
+Letters: B items, T frames, F bins, C channels, S sources, L vectors of the frequency path. Features lie in memory
+as (B, T, F, C); frames of `layers.segments` and of the attention are the same frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unmingle.errors import ConfigError
+from unmingle.layers.causal import CausalConv2d
+from unmingle.layers.frame_attention import CrossFrameAttention
+from unmingle.layers.key_cache import KeyCache, Sight, attend_step, init_cache, pass_border, sight
+from unmingle.layers.live_stft import LiveISTFT, LiveSTFT, OverlapState
+from unmingle.layers.norm import ChannelNorm
+from unmingle.layers.recurrent import FoldTaps, TapLSTM, padded_length, unfold_taps
+from unmingle.layers.segments import LSTMState, MemoryState, SegmentLSTM, SegmentMemory
+from unmingle.layers.state import step_by_phase
+from unmingle.layers.stft import STFT, without_offset
+from unmingle.models.base import StreamingModel, check_block, check_mixture
+from unmingle.presets.tfacm import TFACMConfig
+
+# --- F-Local: along the bins of each frame ----------------------------------------------------------------------------
+
+
+class FrequencyPath(nn.Module):
+    """Neighbouring bins as one vector, an LSTM from low to high, folded back. Frames know nothing of each other."""
+
+    def __init__(self, config: TFACMConfig) -> None:
+        super().__init__()
+        channels, self.kernel, self.stride = config.channels, config.kernel, config.stride
+        self.norm = ChannelNorm(channels, eps=config.eps)
+        self.lstm = TapLSTM(channels * self.kernel, channels, bidirectional=False)
+        self.fold = FoldTaps(channels, channels, self.kernel, self.stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, F, C), same out."""
+        bins = self.norm.channels_last(x).flatten(0, 1)  # (B * T, F, C)
+        vectors = unfold_taps(bins, self.kernel, self.stride)  # (B * T, L, C * kernel)
+        return x + self.fold(self.lstm(vectors)).view_as(x)
+
+
+# --- T-Local: along the frames of each bin, in segments ---------------------------------------------------------------
+
+
+class TimePath(nn.Module):
+    """An LSTM over short segments, folded back over present and past frames."""
+
+    def __init__(self, config: TFACMConfig) -> None:
+        super().__init__()
+        channels = config.channels
+        self.norm = ChannelNorm(channels, eps=config.eps)
+        self.segments = SegmentLSTM(channels, config.segment_size, overlap=config.overlap)
+        self.fold = FoldTaps(channels, channels, config.kernel, causal=True)
+
+    def forward(self, x: Tensor, starts: LSTMState | None) -> tuple[Tensor, LSTMState]:
+        """(B, T, F, C) and where segments begin -> (B, T, F, C) and where they end, (B, segments, F, C)."""
+        y, ends = self.segments(self.norm.channels_last(x), starts)
+        folded = self.fold(y.transpose(1, 2).flatten(0, 1))  # (B * F, T, C)
+        return x + folded.unflatten(0, (x.shape[0], -1)).transpose(1, 2), ends
+
+    def step(self, x: Tensor, segments: LSTMState, taps: Tensor) -> tuple[Tensor, LSTMState, Tensor]:
+        """(B, T, F, C) within a segment hop, the live segments, and the frames that the fold still needs."""
+        y, segments = self.segments.step(self.norm.channels_last(x), segments)
+        folded, last = self.fold.step(y.transpose(1, 2).flatten(0, 1), taps.flatten(0, 1))
+        return x + folded.unflatten(0, (x.shape[0], -1)).transpose(1, 2), segments, last.view_as(taps)
+
+
+# --- CAR: attention over all frames, then a gate ----------------------------------------------------------------------
+
+
+class Scale(nn.Module):
+    """A gain and an offset per channel: a depth-wise convolution of one tap."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(channels).uniform_(-1, 1))  # as torch initialises such a convolution
+        self.bias = nn.Parameter(torch.empty(channels).uniform_(-1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., C), same out."""
+        return torch.addcmul(self.bias, x, self.weight)
+
+
+def _arm(channels: int, *end: nn.Module) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(channels, channels), Scale(channels), nn.Linear(channels, channels), *end)
+
+
+class GatedUnit(nn.Module):
+    """linear(left(x) * right(x)): replaces what went in, no residual."""
+
+    def __init__(self, config: TFACMConfig) -> None:
+        super().__init__()
+        self.scrambled = config.form == "published"
+        self.left = _arm(config.channels)
+        self.right = _arm(config.channels, nn.PReLU() if config.gate == "prelu" else nn.Sigmoid())
+        self.dropout = nn.Dropout(config.dropout)
+        self.final = nn.Linear(config.channels, config.channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, F, C), same out."""
+        if not self.scrambled:
+            return self._gate(x)
+        channels_first = x.permute(0, 3, 1, 2).contiguous()  # (B, C, T, F), read as (B, F, C, T): the published code
+        batch, channels, n_frames, n_bins = channels_first.shape
+        mixed = channels_first.view(batch, n_bins, channels, n_frames).transpose(2, 3)
+        gated = self._gate(mixed).transpose(2, 3).contiguous()
+        return gated.view_as(channels_first).permute(0, 2, 3, 1)
+
+    def _gate(self, x: Tensor) -> Tensor:
+        return self.final(self.dropout(self.left(x) * self.right(x)))
+
+
+# --- The block --------------------------------------------------------------------------------------------------------
+
+
+class BlockState(NamedTuple):
+    """What a block remembers."""
+
+    segments: LSTMState  # (B, live segments, F, C)
+    taps: Tensor  # (B, F, kernel - 1, C)
+    attention: KeyCache
+
+
+class Block(nn.Module):
+    """Frequency path, time path, attention, gate."""
+
+    def __init__(self, config: TFACMConfig) -> None:
+        super().__init__()
+        self.n_bins = config.n_bins
+        self.padded_bins = padded_length(config.n_bins, config.kernel, config.stride)
+        self.reach = config.segment_hop
+        self.frequency = FrequencyPath(config)
+        self.time = TimePath(config)
+        self.attention = CrossFrameAttention(
+            config.channels,
+            config.n_bins,
+            n_heads=config.n_heads,
+            query_channels=config.query_channels,
+            eps=config.eps,
+            causal=True,
+            context=config.attn_context,
+        )
+        self.gate = GatedUnit(config)
+
+    def forward(self, x: Tensor, starts: LSTMState | None) -> tuple[Tensor, LSTMState]:
+        """(B, T, F, C) and where its segments begin -> (B, T, F, C) and where they end."""
+        y, ends = self.time(self.frequency(self._pad(x)), starts)
+        y = self.attention(y[:, :, : self.n_bins].permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return self.gate(y), ends
+
+    def init_state(self, batch: int) -> BlockState:
+        """Nothing heard."""
+        taps = self.time.fold.init_state(batch * self.padded_bins).unflatten(0, (batch, -1))
+        segments = self.time.segments.init_state(batch, self.padded_bins)
+        return BlockState(segments, taps, init_cache(self.attention, batch, reach=self.reach))
+
+    def step(self, x: Tensor, state: BlockState, seen: Sight, *, recent: int) -> tuple[Tensor, BlockState]:
+        """(B, T, F, C), `recent` frames into a segment hop and not beyond it."""
+        y, segments, taps = self.time.step(self.frequency(self._pad(x)), state.segments, state.taps)
+        y = y[:, :, : self.n_bins].permute(0, 3, 1, 2)
+        y, attention = attend_step(self.attention, y, state.attention, seen, recent=recent)
+        return self.gate(y.permute(0, 2, 3, 1)), BlockState(segments, taps, attention)
+
+    def advance(self, state: BlockState, start: LSTMState | None) -> tuple[BlockState, LSTMState]:
+        """At the end of a segment hop: where the new segment begins -> the state, and where the oldest one ended."""
+        segments, ended = self.time.segments.advance(state.segments, start)
+        attention = pass_border(state.attention, self.attention.context)
+        return BlockState(segments, state.taps, attention), ended
+
+    def _pad(self, x: Tensor) -> Tensor:
+        """Zero bins on top, so that the vectors cover every bin; the time path carries them along."""
+        return F.pad(x, (0, 0, 0, self.padded_bins - self.n_bins)) if self.padded_bins > self.n_bins else x
+
+
+# --- The model --------------------------------------------------------------------------------------------------------
+
+
+class TFACMState(NamedTuple):
+    """What a stream remembers."""
+
+    hops: Tensor  # (B,) int64, taken so far
+    signal: Tensor  # (B, samples), the last ones
+    encoder: Tensor  # (B, 2, F, 2), planes of the last frames
+    blocks: tuple[BlockState, ...]
+    memories: tuple[MemoryState, ...]  # one for each two neighbouring blocks
+    decoder: Tensor  # (B, 2, F, C), features of the last frames
+    overlap: OverlapState
+
+
+class TFACM(StreamingModel):
+    """Waveform -> STFT -> blocks -> complex spectrum of each source -> estimates. The level is that of the mixture."""
+
+    def __init__(self, config: TFACMConfig) -> None:
+        super().__init__()
+        self.config: TFACMConfig = config
+        self.transform = STFT(config.window, config.hop)
+        self.live_transform = LiveSTFT(config.window, config.hop)
+        self.live_inverse = LiveISTFT(config.window, config.hop)
+        self.encoder = CausalConv2d(2, config.channels)
+        self.norm = ChannelNorm(config.channels, eps=config.eps)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_blocks))
+        self.memory = SegmentMemory(config.channels)  # one set of weights for all pairs of blocks
+        self.decoder = CausalConv2d(config.channels, 2 * config.n_src)
+        self.idle = nn.ParameterDict({"gain": torch.ones(1), "bias": torch.zeros(1)})  # published files hold them
+        for parameter in self.decoder.conv.parameters():  # it stands for a transposed convolution, which begins larger
+            nn.init.uniform_(parameter, -((9 * 2 * config.n_src) ** -0.5), (9 * 2 * config.n_src) ** -0.5)
+        # The last layer of the published form looks one frame ahead without saying so.
+        self.lookahead = 1 if config.form == "published" else config.deconv_lookahead
+
+    def forward(self, mixture: Tensor) -> Tensor:
+        """Separate a batch of mixtures, (B, time) -> (B, S, time).
+
+        Raises:
+            ShapeError: not (batch, time), or not more than half a window.
+            SignalError: not floating point.
+        """
+        check_mixture(mixture)
+        planes = self.transform(mixture)  # (B, 2, T, F)
+        x = self.norm.channels_last(self.encoder(planes.permute(0, 2, 3, 1)))  # (B, T, F, C)
+        starts: LSTMState | None = None
+        for number, block in enumerate(self.blocks, start=1):
+            x, ends = block(x, starts)
+            if number < len(self.blocks):
+                starts = self.memory(ends, shift=self.config.memory_shift)
+        ahead = F.pad(x, (0, 0, 0, 0, 0, self.lookahead))
+        planes = self._planes(self.decoder(ahead)[:, self.lookahead :])  # (B, S, 2, T, F)
+        return self.transform.inverse(planes.flatten(0, 1), mixture.shape[1]).unflatten(0, planes.shape[:2])
+
+    def unused_parameters(self) -> frozenset[str]:
+        """Two numbers that published files hold although nothing reads them; and a memory between no two blocks."""
+        idle = ("idle.", "memory.") if len(self.blocks) == 1 else ("idle.",)
+        return frozenset(name for name, _ in self.named_parameters() if name.startswith(idle))
+
+    @property
+    def hop(self) -> int:
+        """Samples that `step` takes, or a multiple of them."""
+        return self.config.hop
+
+    @property
+    def delay(self) -> int:
+        """Samples by which the output of `step` lags behind its input."""
+        return self.config.delay
+
+    def init_state(self, batch: int) -> TFACMState:
+        """The state before the first sample.
+
+        Raises:
+            ConfigError: the published form does not stream.
+        """
+        if not self.config.causal:
+            raise ConfigError(
+                "a TFACM of form 'published' hears the whole utterance before it answers, so it cannot stream; "
+                "form 'strict' has the same weights and streams, but has to be trained as such"
+            )
+        config, like = self.config, self.encoder.conv.weight
+        return TFACMState(
+            hops=torch.zeros(batch, dtype=torch.int64, device=like.device),
+            signal=self.live_transform.init_state(batch, like=like),
+            encoder=self.encoder.init_state(batch, config.n_bins),
+            blocks=tuple(block.init_state(batch) for block in self._chain),
+            memories=tuple(self.memory.init_state(batch, block.padded_bins) for block in self._chain[1:]),
+            decoder=self.decoder.init_state(batch, config.n_bins),
+            overlap=self.live_inverse.init_state(batch, config.n_src, like=like),
+        )
+
+    def step(self, block: Tensor, state: TFACMState) -> tuple[Tensor, TFACMState]:
+        """The next hops, (B, n * hop) -> (B, S, n * hop), `delay` samples late; and the state after them.
+
+        Raises:
+            ShapeError: not (B, n * hop).
+            SignalError: not floating point.
+        """
+        check_mixture(block)
+        check_block(block, hop=self.hop, batch=len(state.hops))
+        return step_by_phase(self._step, block, state, [self._phase(hops) for hops in state.hops.tolist()])
+
+    def finish(self, rest: Tensor, state: TFACMState) -> Tensor:
+        """The end of a stream: (B, time) -> (B, S, time + delay).
+
+        Raises:
+            ShapeError: not (B, time), or the whole stream is not more than half a window.
+        """
+        whole = rest.shape[1] // self.hop * self.hop
+        parts: list[Tensor] = []
+        if whole:
+            part, state = self.step(rest[:, :whole], state)
+            parts.append(part)
+        end = step_by_phase(self._finish, rest[:, whole:], state, state.hops.tolist())[0]
+        return torch.cat([*parts, end], dim=2)
+
+    @property
+    def _chain(self) -> tuple[Block, ...]:
+        return tuple(cast("Iterable[Block]", self.blocks))
+
+    def _phase(self, hops: int) -> object:
+        """Streams of equal phase take the same course; beyond their beginning they need not be equally old."""
+        frames, reach = self._frames_after(hops), self.config.segment_hop
+        return frames % reach if frames >= reach and self.config.attn_context is not None else (hops,)
+
+    def _frames_after(self, hops: int) -> int:
+        return max(0, hops - self.config.lead + 1)
+
+    def _step(self, block: Tensor, state: TFACMState) -> tuple[Tensor, TFACMState]:
+        """`step` for streams of one phase."""
+        hops = int(state.hops[0])
+        planes, signal = self.live_transform.step(block, state.signal, hops=hops)
+        planes, state = self._separate(planes, state)
+        samples, overlap = self.live_inverse.step(planes, state.overlap)
+        taken = state.hops + block.shape[1] // self.hop
+        return self._place(samples, hops, block.shape[1]), state._replace(hops=taken, signal=signal, overlap=overlap)
+
+    def _finish(self, rest: Tensor, state: TFACMState) -> tuple[Tensor, TFACMState]:
+        """`finish` for streams of one length, less than a hop at a time."""
+        hops = int(state.hops[0])
+        planes, state = self._separate(self.live_transform.finish(rest, state.signal, hops=hops), state)
+        if self.lookahead:
+            beyond = state.decoder.new_zeros(len(rest), 1, *state.decoder.shape[2:])
+            planes = torch.cat([planes, self._planes(self.decoder.step(beyond, state.decoder)[0])], dim=3)
+        samples, overlap = self.live_inverse.step(planes, state.overlap)
+        samples = torch.cat([samples, self.live_inverse.finish(overlap)], dim=2)
+        return self._place(samples, hops, rest.shape[1] + self.delay), state
+
+    def _separate(self, planes: Tensor, state: TFACMState) -> tuple[Tensor, TFACMState]:
+        """Frames through the network: (B, 2, T, F) -> (B, S, 2, T', F), where T' is T or, at the very start, less."""
+        config, reach = self.config, self.config.segment_hop
+        n_frames = planes.shape[2]
+        if n_frames == 0:
+            return planes.new_zeros(len(planes), config.n_src, 2, 0, config.n_bins), state
+        x, encoder = self.encoder.step(planes.permute(0, 2, 3, 1), state.encoder)
+        x = self.norm.channels_last(x)  # (B, T, F, C)
+        before = (state.hops - config.lead + 1).clamp(min=0)  # frames, (B,)
+        first, done = int(before[0]), 0
+        blocks, memories, parts = state.blocks, state.memories, list[Tensor]()
+        while done < n_frames:  # up to the border of a segment hop at a time
+            recent = (first + done) % reach
+            n = min(reach - recent, n_frames - done)
+            part, blocks = self._walk(x[:, done : done + n], blocks, before + done, recent=recent)
+            if recent + n == reach:
+                blocks, memories = self._advance(blocks, memories)
+            parts.append(part)
+            done += n
+        y, decoder = self.decoder.step(torch.cat(parts, dim=1) if len(parts) > 1 else parts[0], state.decoder)
+        planes = self._planes(y[:, self.lookahead :] if first == 0 else y)
+        return planes, state._replace(encoder=encoder, blocks=blocks, memories=memories, decoder=decoder)
+
+    def _walk(
+        self, x: Tensor, states: tuple[BlockState, ...], before: Tensor, *, recent: int
+    ) -> tuple[Tensor, tuple[BlockState, ...]]:
+        """Frames of one segment hop through all blocks."""
+        past, context = states[0].attention.past_keys.shape[2], self.config.attn_context
+        seen = sight(before, x.shape[1], recent=recent, past=past, context=context)
+        after: list[BlockState] = []
+        for block, state in zip(self._chain, states, strict=True):
+            x, state = block.step(x, state, seen, recent=recent)
+            after.append(state)
+        return x, tuple(after)
+
+    def _advance(
+        self, blocks: tuple[BlockState, ...], memories: tuple[MemoryState, ...]
+    ) -> tuple[tuple[BlockState, ...], tuple[MemoryState, ...]]:
+        """A segment ends in every block: the memory makes of it where a segment of the next block begins."""
+        start: LSTMState | None = None
+        after: list[BlockState] = []
+        heard: list[MemoryState] = []
+        for number, (block, state) in enumerate(zip(self._chain, blocks, strict=True)):
+            state, ended = block.advance(state, start)
+            after.append(state)
+            if number < len(memories):
+                start, memory = self.memory.step(ended, memories[number])
+                heard.append(memory)
+        return tuple(after), tuple(heard)
+
+    def _planes(self, y: Tensor) -> Tensor:
+        """(B, T, F, 2S) -> (B, S, 2, T, F)."""
+        planes = y.permute(0, 3, 1, 2).unflatten(1, (-1, 2))
+        return without_offset(planes) if self.config.dc == "remove" else planes
+
+    def _place(self, samples: Tensor, hops: int, length: int) -> Tensor:
+        """Put what was synthesised after `hops` hops where it belongs in an output that lags by `delay`."""
+        missing = min(length, max(0, self.delay - self.hop * hops - self.config.window // 2))
+        placed = F.pad(samples, (missing, 0))[..., :length] if missing else samples[..., :length]
+        early = min(length, max(0, self.delay - self.hop * hops))  # before sample 0
+        return F.pad(placed[..., early:], (early, 0)) if early else placed
