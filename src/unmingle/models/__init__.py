@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from unmingle.errors import ConfigError
 from unmingle.models.afrcnn import AFRCNN
-from unmingle.models.base import SeparationModel, StreamingModel
+from unmingle.models.base import AudioVisualModel, SeparationModel, StreamingModel
+from unmingle.models.iianet import IIANet
 from unmingle.models.tdanet import TDANet
 from unmingle.models.tfacm import TFACM
 from unmingle.presets.afrcnn import AFRCNNConfig
+from unmingle.presets.iianet import IIANetConfig
 from unmingle.presets.tdanet import TDANetConfig
 from unmingle.presets.tfacm import TFACMConfig
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 MODELS: dict[str, tuple[type[ModelConfig], Callable[[Any], SeparationModel]]] = {
     "afrcnn": (AFRCNNConfig, AFRCNN),
+    "iianet": (IIANetConfig, IIANet),
     "tdanet": (TDANetConfig, TDANet),
     "tfacm": (TFACMConfig, TFACM),
 }
@@ -37,4 +40,4 @@ def build_model(config: ModelConfig) -> SeparationModel:
     raise ConfigError(f"{type(config).__name__} is no model configuration; wanted one of {wanted}")
 
 
-__all__ = ["MODELS", "SeparationModel", "StreamingModel", "build_model"]
+__all__ = ["MODELS", "AudioVisualModel", "SeparationModel", "StreamingModel", "build_model"]

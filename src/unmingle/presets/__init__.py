@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import types
 from collections.abc import Mapping
-from dataclasses import asdict, fields
-from typing import Any, ClassVar, Literal, Protocol, Union, get_args, get_origin, get_type_hints
+from dataclasses import asdict, fields, is_dataclass
+from typing import Any, ClassVar, Literal, Protocol, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from unmingle.errors import ConfigError, UnknownModelError, did_you_mean
-from unmingle.presets import afrcnn, tdanet, tfacm
+from unmingle.presets import afrcnn, iianet, tdanet, tfacm
 from unmingle.presets.afrcnn import AFRCNNConfig
+from unmingle.presets.iianet import IIANetConfig
 from unmingle.presets.tdanet import TDANetConfig
 from unmingle.presets.tfacm import TFACMConfig
 
@@ -39,8 +40,21 @@ class ModelConfig(Protocol):
         ...
 
 
-CONFIGS: dict[str, type[ModelConfig]] = {"afrcnn": AFRCNNConfig, "tdanet": TDANetConfig, "tfacm": TFACMConfig}
-PRESETS: dict[str, ModelConfig] = {**afrcnn.PRESETS, **tdanet.PRESETS, **tfacm.PRESETS}
+CONFIGS: dict[str, type[ModelConfig]] = {
+    "afrcnn": AFRCNNConfig,
+    "iianet": IIANetConfig,
+    "tdanet": TDANetConfig,
+    "tfacm": TFACMConfig,
+}
+PRESETS: dict[str, ModelConfig] = {**afrcnn.PRESETS, **iianet.PRESETS, **tdanet.PRESETS, **tfacm.PRESETS}
+
+_AUDIO_VISUAL = (IIANetConfig,)
+_Settings = TypeVar("_Settings")
+
+
+def is_audio_visual(config: ModelConfig) -> bool:
+    """Whether a network wants to see the speakers, `forward(mixture, video)`, and not only to hear them."""
+    return isinstance(config, _AUDIO_VISUAL)
 
 
 def find_preset(name: str) -> ModelConfig:
@@ -67,15 +81,7 @@ def config_from_dict(family: str, values: Mapping[str, Any]) -> ModelConfig:
         raise ConfigError(
             f"no model family is called {family!r}, only {', '.join(CONFIGS)}{did_you_mean(family, CONFIGS)}"
         )
-    config_type = CONFIGS[family]
-    hints = get_type_hints(config_type)
-    names = [field.name for field in fields(config_type)]
-    for name in values:
-        if name not in names:
-            raise ConfigError(
-                f"{config_type.__name__} has no field {name!r}, only {', '.join(names)}{did_you_mean(name, names)}"
-            )
-    return config_type(**{name: _checked(name, value, hints[name]) for name, value in values.items()})
+    return _build(CONFIGS[family], values)
 
 
 def config_to_dict(config: ModelConfig) -> dict[str, Any]:
@@ -83,13 +89,31 @@ def config_to_dict(config: ModelConfig) -> dict[str, Any]:
     return asdict(config)
 
 
+def _build(config_type: type[_Settings], values: Mapping[str, Any], *, where: str = "") -> _Settings:
+    hints = get_type_hints(config_type)
+    names = [field.name for field in fields(cast("Any", config_type))]
+    for name in values:
+        if name not in names:
+            raise ConfigError(
+                f"{config_type.__name__} has no field {name!r}, only {', '.join(names)}{did_you_mean(name, names)}"
+            )
+    return config_type(**{name: _checked(where + name, value, hints[name]) for name, value in values.items()})
+
+
 def _checked(name: str, value: Any, wanted: Any) -> Any:
+    group = next((choice for choice in (wanted, *get_args(wanted)) if is_dataclass(choice)), None)
+    if group is not None and isinstance(value, Mapping):
+        return _build(cast("type[Any]", group), cast("Mapping[str, Any]", value), where=f"{name}.")
     if not _fits(value, wanted):
         raise ConfigError(f"{name} is {value!r} ({type(value).__name__}); wanted {_describe(wanted)}")
+    if get_origin(wanted) is tuple:
+        return tuple(value)  # JSON and YAML know only lists
     return float(value) if wanted is float else value
 
 
 def _fits(value: Any, wanted: Any) -> bool:
+    if get_origin(wanted) is tuple:
+        return isinstance(value, list | tuple) and all(_fits(item, get_args(wanted)[0]) for item in value)
     if get_origin(wanted) is Literal:
         return any(type(value) is type(choice) and value == choice for choice in get_args(wanted))
     if get_origin(wanted) in (Union, types.UnionType):
@@ -100,6 +124,8 @@ def _fits(value: Any, wanted: Any) -> bool:
 
 
 def _describe(wanted: Any) -> str:
+    if get_origin(wanted) is tuple:
+        return f"a list of {_describe(get_args(wanted)[0])}"
     if get_origin(wanted) is Literal:
         return "one of " + ", ".join(repr(choice) for choice in get_args(wanted))
     if get_origin(wanted) in (Union, types.UnionType):
@@ -111,10 +137,12 @@ __all__ = [
     "CONFIGS",
     "PRESETS",
     "AFRCNNConfig",
+    "IIANetConfig",
     "ModelConfig",
     "TDANetConfig",
     "TFACMConfig",
     "config_from_dict",
     "config_to_dict",
     "find_preset",
+    "is_audio_visual",
 ]
