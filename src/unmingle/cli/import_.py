@@ -36,6 +36,9 @@ def import_command(
         int | None, typer.Option(help="How often the block is repeated; tensors never tell.")
     ] = None,
     sample_rate: Annotated[int | None, typer.Option(help="Hz, where the file does not tell.")] = None,
+    lip_reading: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="For IIANet: the lip-reading file it was trained with.")
+    ] = None,
     licence: Annotated[str, typer.Option(help="Terms of the weights, kept in the file.")] = "",
     training_data: Annotated[str, typer.Option(help="What they were trained on, kept in the file.")] = "",
     source: Annotated[
@@ -52,7 +55,8 @@ def import_command(
     if output.exists() and not overwrite:
         raise OutputExistsError(f"{output} exists already; choose another name, or add --overwrite")
     given = {"form": form, "n_iterations": n_iterations, "sample_rate": sample_rate}
-    found = read_import(checkpoint, overrides={key: value for key, value in given.items() if value is not None})
+    overrides = {key: value for key, value in given.items() if value is not None}
+    found = read_import(checkpoint, overrides=overrides, lip_reading=lip_reading)
     metadata = {"licence": licence, "training_data": training_data, "source": source or checkpoint.name}
     save_checkpoint(output, found.model, name=name or output.stem, metadata=metadata, dtype=dtype.value)
     report = {

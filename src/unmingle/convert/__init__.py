@@ -1,8 +1,8 @@
 """Published checkpoints into our models: `import_checkpoint` from Python, `unmingle import` from the shell.
 
 containers.py takes a file out of its wrapping, families.py finds the file of this room that knows the network, and
-that file (afrcnn.py, tdanet.py) infers the sizes and renames the tensors. check.py measures it all against
-parity vectors.
+that file (afrcnn.py, tdanet.py, ...) infers the sizes and renames the tensors. lip_reading.py puts the two files of an
+audio-visual network together. check.py measures it all against parity vectors.
 """
 
 from __future__ import annotations
@@ -39,7 +39,11 @@ class Import:
 
 
 def import_checkpoint(
-    path: str | Path, *, overrides: Mapping[str, Any] | None = None, name: str | None = None
+    path: str | Path,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    name: str | None = None,
+    lip_reading: str | Path | None = None,
 ) -> SeparationModel:
     """Read a published checkpoint and rebuild its network; no code in the file is ever run.
 
@@ -48,6 +52,8 @@ def import_checkpoint(
         overrides: configuration values that the file does not hold or states wrongly, under our names, such as
             `{"n_iterations": 16}`.
         name: the published class, such as `"TDANetOld"`, where the file does not name it.
+        lip_reading: for an audio-visual network, the published file of the lip reader it was trained with; without it
+            the network takes embeddings of a video only.
 
     Returns:
         The network in float32 and evaluation mode; `.config` says what was inferred.
@@ -57,21 +63,32 @@ def import_checkpoint(
         CheckpointError: damaged, unknown, wants to run code, or does not fit the network it claims to be.
         ConfigError: an override that the network does not have, or a value that nobody gave.
     """
-    return read_import(path, overrides=overrides, name=name).model
+    return read_import(path, overrides=overrides, name=name, lip_reading=lip_reading).model
 
 
-def read_import(path: str | Path, *, overrides: Mapping[str, Any] | None = None, name: str | None = None) -> Import:
+def read_import(
+    path: str | Path,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    name: str | None = None,
+    lip_reading: str | Path | None = None,
+) -> Import:
     """As `import_checkpoint`, with what was found on the way."""
     from unmingle.checkpoint import fit
     from unmingle.convert.containers import read_published
     from unmingle.convert.families import row_of_keys
+    from unmingle.convert.lip_reading import add_lip_reading, require_sight
 
     published = read_published(path)
+    n_tensors = len(published.state)
+    if lip_reading is not None:
+        published = add_lip_reading(published, lip_reading, where=str(path))
     model_name = name or published.model_name
     family = row_of_keys(published.state.keys(), model_name, where=str(path)).module
     config = _infer(family, published, model_name, overrides or {}, where=str(path))
     model = fit(config, family.convert_state(published.state, config), where=str(path))
-    return Import(model, published.container, model_name, len(published.state))
+    require_sight(model)
+    return Import(model, published.container, model_name, n_tensors)
 
 
 def _infer(

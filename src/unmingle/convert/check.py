@@ -4,7 +4,7 @@ A vector file is a safetensors file with weights under `state/<published name>`,
 configuration as JSON under the metadata key `spec`, or under `config` beside the family's name as `kind`. A network of
 several forms has an `output_<form>` for each, and the largest difference counts. Each is rebuilt from that alone and
 run; one line per file says `name  max_abs_error  ok|FAIL`. Reasons for a FAIL without a number go to stderr.
-Exit code 0: every file is ok.
+Exit code 0: every file is ok. Vectors of audio-visual networks are described in `unmingle.convert.iianet_vectors`.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def check_file(path: str | Path) -> Verdict:
     """
     name = Path(path).name or str(path)
     try:
-        return _compare(name, read_vector(path))
+        return _compare_audio_visual(name, path) or _compare(name, read_vector(path))
     except UnmingleError as error:
         return Verdict(name, reason=str(error))
     except Exception as error:  # a vector may ask for anything; the other files still get their line
@@ -161,6 +161,21 @@ def _compare(name: str, vector: Vector) -> Verdict:
         errors.append(float((estimates - output).abs().max()))
     worst = math.nan if any(map(math.isnan, errors)) else max(errors)
     return Verdict(name, worst, row.tolerance)
+
+
+def _compare_audio_visual(name: str, path: str | Path) -> Verdict | None:
+    """The verdict on a vector of IIANet or its lip reader: its output, or what differs first; None for other files."""
+    from unmingle.checkpoint import read_metadata, read_tensors
+    from unmingle.convert import iianet_vectors
+
+    config = iianet_vectors.described(read_metadata(path))
+    if config is None:
+        return None
+    compared = iianet_vectors.compare(config, read_tensors(path))
+    differing = next((one for one in compared if not one.ok), None)
+    shown = differing or compared[0]
+    reason = "" if differing is None else f"{differing.what} differs"
+    return Verdict(name, shown.max_abs_error, 0.0 if differing else shown.tolerance, reason)
 
 
 def _read_spec(path: str | Path, metadata: Mapping[str, str]) -> Mapping[str, Any]:

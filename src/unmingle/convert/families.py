@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 
-from unmingle.convert import afrcnn, tdanet, tfacm
+from unmingle.convert import afrcnn, iianet, tdanet, tfacm
 from unmingle.errors import CheckpointError
 from unmingle.presets import ModelConfig
 
@@ -54,7 +54,12 @@ class Row(NamedTuple):
     tolerance: float
 
 
-FAMILIES = (Row(afrcnn, tolerance=2e-5), Row(tdanet, tolerance=2e-5), Row(tfacm, tolerance=1e-5))
+FAMILIES = (
+    Row(afrcnn, tolerance=2e-5),
+    Row(tdanet, tolerance=2e-5),
+    Row(iianet, tolerance=2e-5),
+    Row(tfacm, tolerance=1e-5),
+)
 
 
 def row_of_kind(kind: str) -> Row:
@@ -83,5 +88,5 @@ def row_of_keys(keys: Collection[str], model_name: str | None, *, where: str) ->
     sample = ", ".join(sorted(keys)[:4])
     raise CheckpointError(
         f"{where} holds {len(keys)} tensors{said} (such as {sample}) that fit no published network known here; weights "
-        "of the A-FRCNN family, of TDANet or of TFACM were wanted"
+        "of the A-FRCNN family, of TDANet, IIANet or TFACM were wanted"
     )
