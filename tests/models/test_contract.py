@@ -89,7 +89,9 @@ def test_saving_and_loading_changes_nothing(model, tmp_path):
     loaded = load_checkpoint(tmp_path / "tiny.safetensors")
     mixture = torch.randn(1, 300)
     assert loaded.config == model.config
-    assert torch.equal(loaded(mixture), model(mixture))
+    assert all(torch.equal(loaded.state_dict()[name], value) for name, value in model.state_dict().items())
+    # Not to the last bit: matrix products may round otherwise where a weight lies at another address.
+    torch.testing.assert_close(loaded(mixture), model(mixture), rtol=1e-5, atol=ATOL)
 
 
 def test_anything_but_batch_and_time_is_refused_with_its_shape(model):
