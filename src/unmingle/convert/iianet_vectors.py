@@ -103,8 +103,8 @@ class _Vector(dict[str, Tensor]):
 
 
 def _separator(config: Mapping[str, Any], vector: _Vector) -> Iterator[tuple[str, Tensor]]:
-    network = _network(config, vector.state())
     mixture, visual = _rows(vector["input_audio"]), vector["input_video"]
+    network = _network(config, vector.state())
     estimates = network.separate(mixture, visual)
     yield "output", estimates[0] if vector["input_audio"].ndim == 1 else estimates
     if any(name.startswith("mid/") for name in vector):
