@@ -11,12 +11,14 @@ if TYPE_CHECKING:
     from unmingle.inference.handle import Model, ModelEntry, list_models, load_model
     from unmingle.inference.offline import Separation, separate, separate_file
     from unmingle.inference.report import SeparationOptions
+    from unmingle.inference.stream import Stream
 
 __all__ = [
     "Model",
     "ModelEntry",
     "Separation",
     "SeparationOptions",
+    "Stream",
     "__version__",
     "list_models",
     "load_model",
@@ -33,6 +35,7 @@ _ROOMS = {
     "separate": "unmingle.inference.offline",
     "separate_file": "unmingle.inference.offline",
     "SeparationOptions": "unmingle.inference.report",
+    "Stream": "unmingle.inference.stream",
 }
 
 

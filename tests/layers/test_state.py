@@ -1,9 +1,10 @@
 from typing import NamedTuple
 
+import pytest
 import torch
 from torch import Tensor
 
-from unmingle.layers.state import map_state, named_tensors, replace_items, select_items, step_by_phase
+from unmingle.layers.state import map_state, named_tensors, replace_items, select_items, step_by_phase, with_tensors
 
 
 class Leaf(NamedTuple):
@@ -51,3 +52,13 @@ def test_items_of_one_phase_step_together_and_come_back_in_order():
     assert calls == [[5, 7], [6]]
     assert y.tolist() == [5, 6, 7]
     assert after.count.tolist() == [6, 7, 8]
+
+
+def test_a_state_comes_back_from_its_named_tensors_or_not_at_all():
+    tensors = dict(named_tensors(root(1, 2)))
+    again = with_tensors(root(9), tensors)
+    assert again.leaves[1].right.tolist() == [40, 80]
+    with pytest.raises(KeyError, match=r"leaves\.0\.left"):
+        with_tensors(root(9), {name: value for name, value in tensors.items() if name != "leaves.0.left"})
+    with pytest.raises(KeyError, match="count"):
+        with_tensors(root(9), {**tensors, "count": torch.zeros(2, 2, dtype=torch.int64)})

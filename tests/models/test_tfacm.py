@@ -66,11 +66,15 @@ def model(request):
 # --- sizes and parity
 
 
-def test_the_published_size_has_its_parameters_and_its_multiplications():
-    with torch.device("meta"):  # counts without computing
-        model = build_model(PRESETS["tfacm"]).eval()
+@pytest.mark.slow
+def test_the_published_size_has_its_multiplications():
+    assert count_macs(build_model(PRESETS["tfacm"]).eval(), include_fused=True) == pytest.approx(35.36e9, rel=0.01)
+
+
+def test_the_published_size_has_its_parameters():
+    with torch.device("meta"):
+        model = build_model(PRESETS["tfacm"])
     assert count_parameters(model) == 952_942
-    assert count_macs(model, include_fused=True) == pytest.approx(35.36e9, rel=0.01)
     assert sum(model.get_parameter(name).numel() for name in model.unused_parameters()) == 2
 
 
@@ -142,7 +146,7 @@ def test_another_future_changes_nothing_that_is_out_already(model, cut):
 
 @torch.inference_mode()
 @pytest.mark.parametrize("sizes", [[1], [3, 1], [25]], ids=str)
-@pytest.mark.parametrize("length", [17, 18, 36, LENGTH])
+@pytest.mark.parametrize("length", [17, LENGTH])
 def test_steps_give_what_the_whole_gives(model, sizes, length):
     mixture = noise(2, length)
     out = stepped(model, mixture, sizes)
@@ -151,7 +155,7 @@ def test_steps_give_what_the_whole_gives(model, sizes, length):
 
 
 @torch.inference_mode()
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(sizes=st.lists(st.integers(1, 12), min_size=1, max_size=8), length=st.integers(9, LENGTH))
 def test_steps_of_any_sizes_give_what_the_whole_gives_in_single_precision(sizes, length):
     model = network().float()
@@ -171,9 +175,9 @@ def test_a_step_leaves_the_state_it_is_given_alone():
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("age", [1, 7, 50])
+@pytest.mark.parametrize("age", [1, 50])
 def test_an_item_of_a_batch_begins_anew_while_the_others_go_on(age):
-    model, mixture = network(), noise(3, 4 * 90)
+    model, mixture = network(), noise(3, 4 * 75)
     _, state = model.step(mixture[:, : 4 * age], model.init_state(3))
     state = replace_items(state, [1], model.init_state(1))
     parts = []

@@ -11,6 +11,7 @@ from unmingle.audio.framing import Samples
 from unmingle.checkpoint import Card, fetch, read_card
 from unmingle.errors import CheckpointError, ConfigError, MissingFileError, UnknownModelError, did_you_mean
 from unmingle.presets import PRESETS, ModelConfig, is_audio_visual
+from unmingle.units import samples_to_seconds
 
 if TYPE_CHECKING:
     from unmingle.models.base import SeparationModel
@@ -78,7 +79,8 @@ class Model:
     @property
     def latency_seconds(self) -> float | None:
         """Algorithmic latency of a causal model that streams; None: it listens to a whole window first."""
-        return None
+        samples: int | None = getattr(self.config, "latency", None)  # only configurations of streaming models say
+        return None if samples is None else samples_to_seconds(samples, sample_rate=self.sample_rate)
 
     @property
     def network(self) -> SeparationModel:

@@ -5,7 +5,7 @@ A layer that streams has `init_state(batch)` and `step(x, state) -> (y, state)`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -31,6 +31,26 @@ def named_tensors(state: Any, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
     names = getattr(state, "_fields", range(len(state)))
     for name, part in zip(names, state, strict=True):
         yield from named_tensors(part, f"{prefix}.{name}" if prefix else str(name))
+
+
+def with_tensors(template: S, tensors: Mapping[str, Tensor], prefix: str = "") -> S:
+    """A state of the template's structure, of tensors by their dotted names; each goes where the template's lies.
+
+    Raises:
+        KeyError: a tensor is missing, or has another type or another number of axes than the template's.
+    """
+    current: Any = template
+    if isinstance(current, Tensor):
+        tensor = tensors[prefix]
+        if tensor.ndim != current.ndim or tensor.dtype != current.dtype:
+            raise KeyError(prefix)
+        return tensor.to(current.device)  # pyright: ignore[reportReturnType]
+    names = getattr(current, "_fields", range(len(current)))
+    parts = [
+        with_tensors(part, tensors, f"{prefix}.{name}" if prefix else str(name))
+        for name, part in zip(names, current, strict=True)
+    ]
+    return type(current)(*parts) if hasattr(current, "_fields") else tuple(parts)  # pyright: ignore[reportReturnType]
 
 
 def select_items(state: S, items: Sequence[int]) -> S:

@@ -53,6 +53,11 @@ class StreamingModel(SeparationModel):
         raise NotImplementedError
 
     @property
+    def least(self) -> int:
+        """The fewest samples that a whole stream may have."""
+        raise NotImplementedError
+
+    @property
     def latency(self) -> int:
         """Samples from an input sample to its estimate at worst, when `step` is given one hop at a time."""
         return self.delay + self.hop
@@ -84,7 +89,7 @@ class StreamingModel(SeparationModel):
         Returns:
             (batch, n_src, time + delay).
         Raises:
-            ShapeError: not (batch, time), or the whole stream is shorter than the network can take.
+            ShapeError: not (batch, time), or the whole stream has fewer than `least` samples.
         """
         raise NotImplementedError
 

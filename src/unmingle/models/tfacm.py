@@ -255,6 +255,11 @@ class TFACM(StreamingModel):
         """Samples by which the output of `step` lags behind its input."""
         return self.config.delay
 
+    @property
+    def least(self) -> int:
+        """The fewest samples that a whole stream may have: both its ends are mirrored."""
+        return self.config.window // 2 + 1
+
     def init_state(self, batch: int) -> TFACMState:
         """The state before the first sample.
 
@@ -292,7 +297,7 @@ class TFACM(StreamingModel):
         """The end of a stream: (B, time) -> (B, S, time + delay).
 
         Raises:
-            ShapeError: not (B, time), or the whole stream is not more than half a window.
+            ShapeError: not (B, time), or the whole stream has fewer than `least` samples.
         """
         whole = rest.shape[1] // self.hop * self.hop
         parts: list[Tensor] = []
@@ -308,11 +313,8 @@ class TFACM(StreamingModel):
 
     def _phase(self, hops: int) -> object:
         """Streams of equal phase take the same course; beyond their beginning they need not be equally old."""
-        frames, reach = self._frames_after(hops), self.config.segment_hop
+        frames, reach = hops - self.config.lead + 1, self.config.segment_hop
         return frames % reach if frames >= reach and self.config.attn_context is not None else (hops,)
-
-    def _frames_after(self, hops: int) -> int:
-        return max(0, hops - self.config.lead + 1)
 
     def _step(self, block: Tensor, state: TFACMState) -> tuple[Tensor, TFACMState]:
         """`step` for streams of one phase."""

@@ -1,0 +1,94 @@
+"""A stream as bytes: its tensors and arrays in safetensors, its counters and its model in the header."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from unmingle.errors import CheckpointError
+from unmingle.presets import config_to_dict
+
+if TYPE_CHECKING:
+    from unmingle.inference.stream import StreamState
+    from unmingle.presets import ModelConfig
+
+_ARRAYS = ("arriving", "waiting", "leaving")
+
+
+def pack(state: StreamState, *, config: ModelConfig, sample_rate: int) -> bytes:
+    """The bytes of a state; no code is needed to read them, and none is run."""
+    import torch
+    from safetensors.torch import save
+
+    from unmingle.layers.state import named_tensors
+
+    tensors = {f"network.{name}": tensor.cpu().clone().contiguous() for name, tensor in named_tensors(state.network)}
+    arrays = {"arriving": state.arriving.past, "waiting": state.waiting, "leaving": state.leaving.past}
+    tensors |= {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
+    about = {"kind": "unmingle stream", "about": json.dumps(_about(config, sample_rate)), "counters": _counters(state)}
+    return save(tensors, metadata=about)
+
+
+def unpack(data: bytes, template: StreamState, *, config: ModelConfig, sample_rate: int) -> StreamState:
+    """The state in `data`, of the structure of `template`.
+
+    Raises:
+        CheckpointError: damaged, or of another model or rate.
+    """
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    from unmingle.layers.state import with_tensors
+
+    header = _header(data)
+    saved, wanted = json.loads(header["about"]), json.loads(json.dumps(_about(config, sample_rate)))
+    if saved != wanted:
+        differing = [key for key in wanted if saved.get(key) != wanted[key]]
+        raise CheckpointError(
+            f"the saved stream is of another model or rate ({', '.join(differing)}: "
+            f"{', '.join(str(saved.get(key)) for key in differing)}); restore it into a Stream like the one saved"
+        )
+    counters = cast("dict[str, Any]", json.loads(header["counters"]))
+    try:
+        tensors = load(data)
+        with torch.inference_mode():
+            named = {name.removeprefix("network."): value.clone() for name, value in tensors.items()}
+            network = with_tensors(template.network, named)
+        arriving, waiting, leaving = (tensors[name].numpy().copy() for name in _ARRAYS)
+    except (KeyError, ValueError, RuntimeError, SafetensorError) as error:
+        raise CheckpointError(f"the saved stream is damaged: {error}") from error
+    return template._replace(
+        network=network,
+        arriving=template.arriving._replace(past=arriving, **counters.pop("arriving")),
+        waiting=waiting,
+        leaving=template.leaving._replace(past=leaving, **counters.pop("leaving")),
+        **counters,
+    )
+
+
+def _about(config: ModelConfig, sample_rate: int) -> dict[str, Any]:
+    return {"family": config.family, "config": config_to_dict(config), "sample_rate": sample_rate}
+
+
+def _counters(state: StreamState) -> str:
+    ends = {name: {"taken": part.taken, "given": part.given} for name, part in _resamplers(state).items()}
+    return json.dumps({**ends, **{name: getattr(state, name) for name in ("taken", "heard", "late", "given")}})
+
+
+def _resamplers(state: StreamState) -> dict[str, Any]:
+    return {"arriving": state.arriving, "leaving": state.leaving}
+
+
+def _header(data: bytes) -> dict[str, str]:
+    """The metadata of safetensors in memory: a length of 8 bytes, then JSON."""
+    try:
+        size = int.from_bytes(data[:8], "little")
+        metadata = json.loads(data[8 : 8 + size])["__metadata__"]
+        if metadata["kind"] == "unmingle stream" and {"about", "counters"} <= metadata.keys():
+            return metadata
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise CheckpointError(f"these {len(data)} bytes are no saved stream; give what Stream.save returned")
