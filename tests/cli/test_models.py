@@ -63,3 +63,9 @@ def test_without_a_network_pulling_says_what_to_do(cli: Cli, monkeypatch: pytest
     ran = cli("models", "pull", "owner/tiny")
     assert ran.code == 1
     assert ran.err.startswith("Error: 'owner/tiny' is not in the local cache")
+
+
+def test_a_preset_with_a_lip_reader_counts_it_apart(cli):
+    found = json.loads(cli("models", "info", "iianet", "--json").out)
+    assert (found["parameters"], found["front_end_parameters"]) == (3_036_670, 11_186_688)
+    assert found["config"]["lips"]["widths"] == [64, 128, 256, 512]

@@ -84,6 +84,34 @@ def test_the_rate_of_the_configuration_is_the_default():
     assert network.training
 
 
+class Listener(nn.Module):
+    """Takes two of (1, time), which it says, and has a part that was trained elsewhere."""
+
+    def __init__(self):
+        super().__init__()
+        self.frozen = convolution()
+        self.own = convolution()
+
+    def forward(self, mixture, hint):
+        return self.own(mixture) + hint
+
+    def example_inputs(self, seconds):
+        return torch.zeros(1, round(seconds * RATE)), torch.ones(4, 1)
+
+    def frozen_front_end(self):
+        return self.frozen
+
+
+def test_a_network_says_what_it_takes_and_what_does_not_count(monkeypatch):
+    assert count_macs(Listener(), seconds=2.0, sample_rate=RATE) == 20 * 2_000
+    assert count_parameters(Listener()) == 24
+    monkeypatch.setattr(cost_room, "observe", lambda model, **_: Observation(0.5, 1.0, 2, 3))
+    cost = profile(Listener(), seconds=1.0, threads=(1,), sample_rate=RATE)
+    assert cost.front_end is not None
+    assert (cost.front_end.parameters, cost.front_end.macs_per_second) == (24, 20_000)
+    assert cost.to_dict()["front_end"]["real_time_factor"] == {"1": 0.5}
+
+
 @pytest.mark.parametrize("frames", [4, 50])
 def test_fused_attention_costs_what_its_written_out_form_costs(frames):
     seconds = frames * 16 / RATE
