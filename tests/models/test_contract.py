@@ -9,7 +9,15 @@ import torch
 from unmingle.checkpoint import load_checkpoint, save_checkpoint
 from unmingle.errors import ConfigError, ShapeError, SignalError
 from unmingle.models import MODELS, AudioVisualModel, build_model
-from unmingle.presets import CONFIGS, AFRCNNConfig, IIANetConfig, TDANetConfig, TFACMConfig
+from unmingle.presets import (
+    CONFIGS,
+    AFRCNNConfig,
+    IIANetConfig,
+    SPMambaConfig,
+    TDANetConfig,
+    TFACMConfig,
+    TFGridNetConfig,
+)
 from unmingle.presets.afrcnn import Scheme
 from unmingle.presets.iianet import LipReadingConfig
 from unmingle.presets.tdanet import Form
@@ -32,6 +40,10 @@ _IIANET = IIANetConfig(
     lips=None,
 )
 _LIPS = LipReadingConfig(stem=2, widths=(4, 6), blocks=(1, 2), crop=2, learns="everything")
+_SPMAMBA = SPMambaConfig(
+    window=32, hop=8, channels=4, kernel=3, n_blocks=2, n_heads=2, query_width=20, expand=2, d_state=3
+)
+_TFGRIDNET = TFGridNetConfig(window=32, hop=8, channels=4, kernel=3, hidden=5, n_blocks=2, n_heads=2, query_width=20)
 TINY = {
     "afrcnn": [replace(_AFRCNN, scheme=scheme) for scheme in get_args(Scheme)]
     + [replace(_AFRCNN, depth=2), replace(_AFRCNN, n_src=3), replace(_AFRCNN, n_iterations=1)],
@@ -41,6 +53,10 @@ TINY = {
         replace(_IIANET, n_iterations=1, depth=1),
         replace(_IIANET, n_src=2, n_fusion=1, window_ms=2),
     ],
+    "spmamba": [
+        _SPMAMBA,
+        replace(_SPMAMBA, n_src=3, stride=2, n_units=2, n_blocks=1, hop=12, d_conv=2, activation="relu"),
+    ],
     "tdanet": [replace(_TDANET, form=form) for form in get_args(Form)]
     + [replace(_TDANET, form=form, depth=2) for form in get_args(Form)]
     + [replace(_TDANET, n_src=3, depth=6, window_ms=2), replace(_TDANET, n_iterations=1)],
@@ -49,6 +65,12 @@ TINY = {
         replace(_TFACM, form="published"),
         replace(_TFACM, overlap=False, deconv_lookahead=1, attn_context=7, dc="remove"),
         replace(_TFACM, stride=2, gate="sigmoid", n_blocks=1, n_src=3),
+    ],
+    "tfgridnet": [
+        _TFGRIDNET,
+        replace(_TFGRIDNET, causal=True),
+        replace(_TFGRIDNET, causal=True, attn_context=5),
+        replace(_TFGRIDNET, n_src=3, stride=2, n_blocks=1, kernel=4, hop=16),
     ],
 }
 

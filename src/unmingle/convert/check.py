@@ -4,7 +4,8 @@ A vector file is a safetensors file with weights under `state/<published name>`,
 configuration as JSON under the metadata key `spec`, or under `config` beside the family's name as `kind`. A network of
 several forms has an `output_<form>` for each, and the largest difference counts. Each is rebuilt from that alone and
 run; one line per file says `name  max_abs_error  ok|FAIL`. Reasons for a FAIL without a number go to stderr.
-Exit code 0: every file is ok. Vectors of audio-visual networks are described in `unmingle.convert.iianet_vectors`.
+Exit code 0: every file is ok. Vectors of audio-visual networks are described in `unmingle.convert.iianet_vectors`,
+those of layers in `unmingle.convert.layer_vectors`.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def check_file(path: str | Path) -> Verdict:
     """
     name = Path(path).name or str(path)
     try:
-        return _compare_audio_visual(name, path) or _compare(name, read_vector(path))
+        return _compare_audio_visual(name, path) or _compare_layer(name, path) or _compare(name, read_vector(path))
     except UnmingleError as error:
         return Verdict(name, reason=str(error))
     except Exception as error:  # a vector may ask for anything; the other files still get their line
@@ -178,9 +179,23 @@ def _compare_audio_visual(name: str, path: str | Path) -> Verdict | None:
     return Verdict(name, shown.max_abs_error, 0.0 if differing else shown.tolerance, reason)
 
 
+def _compare_layer(name: str, path: str | Path) -> Verdict | None:
+    """The verdict on a vector of a layer; None for other files."""
+    from unmingle.checkpoint import read_metadata, read_tensors
+    from unmingle.convert import layer_vectors
+
+    metadata = read_metadata(path)
+    if metadata.get("kind") not in layer_vectors.KINDS:
+        return None
+    worst = layer_vectors.compare(metadata, read_tensors(path))
+    reason = "" if worst.max_abs_error <= worst.tolerance else f"{worst.what} differs"
+    return Verdict(name, worst.max_abs_error, worst.tolerance, reason)
+
+
 def _read_spec(path: str | Path, metadata: Mapping[str, str]) -> Mapping[str, Any]:
     if "spec" not in metadata and {"kind", "config"} <= metadata.keys():
-        return {"family": metadata["kind"], "config": _parsed(path, metadata, "config")}
+        own = {key: _parsed(path, metadata, key) for key in ("config", "mamba") if key in metadata}
+        return {"family": metadata["kind"], **own}
     if "spec" not in metadata:
         raise CheckpointError(
             f"{path} is of kind {_kind(metadata)}, which is not known here; a metadata key `spec` was wanted"

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 
-from unmingle.convert import afrcnn, iianet, tdanet, tfacm
+from unmingle.convert import afrcnn, iianet, spmamba, tdanet, tfacm, tfgridnet
 from unmingle.errors import CheckpointError
 from unmingle.presets import ModelConfig
 
@@ -59,6 +59,8 @@ FAMILIES = (
     Row(tdanet, tolerance=2e-5),
     Row(iianet, tolerance=2e-5),
     Row(tfacm, tolerance=1e-5),
+    Row(spmamba, tolerance=1e-5),
+    Row(tfgridnet, tolerance=1e-5),
 )
 
 
@@ -88,5 +90,5 @@ def row_of_keys(keys: Collection[str], model_name: str | None, *, where: str) ->
     sample = ", ".join(sorted(keys)[:4])
     raise CheckpointError(
         f"{where} holds {len(keys)} tensors{said} (such as {sample}) that fit no published network known here; weights "
-        "of the A-FRCNN family, of TDANet, IIANet or TFACM were wanted"
+        "of the A-FRCNN family, of TDANet, IIANet, TFACM, SPMamba or TF-GridNet were wanted"
     )

@@ -2,8 +2,10 @@
 
 Convention of the counts. A MAC is half of what torch's FLOP counter finds (a multiplication and an addition are two
 operations there): convolutions and matrix products, nothing else - no normalisation, activation or interpolation. The
-counter does not look into the fused kernels of attention and of recurrent layers either; their MACs are a separate
-figure, by our own formulas, so that the first stays comparable with what others count.
+counter does not look into the fused kernels of attention, of recurrent layers and of selective scans either; their MACs
+are a separate figure, by our own formulas, so that the first stays comparable with what others count. A scan counts as
+9 MACs per step, channel and state, and 2 per step and channel for the way around it and the gate: every operation as
+one, which is how Mamba's users count, although 3 multiplications per state would do.
 
 Times and memory are taken in a fresh process per thread count (`unmingle.metrics.probe`), after a warm-up.
 
@@ -25,6 +27,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from unmingle.errors import MeasurementError
+from unmingle.layers.selective_scan.operator import SCAN
 from unmingle.metrics.probe import Observation
 
 Shape = Sequence[int]
@@ -219,10 +222,17 @@ def _recurrent_flops(source: Shape, input_weight: Shape, state_weight: Shape, *_
     return 2 * time * batch * input_weight[0] * (input_weight[1] + state_weight[1])
 
 
+def _scan_flops(source: Shape, _steps: Shape, decays: Shape, *_: object, **__: object) -> int:
+    """Selective scan: (batch, time, channels), with (channels, states) decays."""
+    batch, time, _channels = source
+    return 2 * batch * time * decays[0] * (9 * decays[1] + 2)
+
+
 _aten = torch.ops.aten
 FUSED: Mapping[Any, Callable[..., int]] = {
     _aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops,
     _aten._native_multi_head_attention: _self_attention_flops,
     _aten._transformer_encoder_layer_fwd: _transformer_layer_flops,
     _aten.mkldnn_rnn_layer: _recurrent_flops,
+    SCAN: _scan_flops,
 }

@@ -9,12 +9,16 @@ from unmingle.errors import ConfigError
 from unmingle.models.afrcnn import AFRCNN
 from unmingle.models.base import AudioVisualModel, SeparationModel, StreamingModel
 from unmingle.models.iianet import IIANet
+from unmingle.models.spmamba import SPMamba
 from unmingle.models.tdanet import TDANet
 from unmingle.models.tfacm import TFACM
+from unmingle.models.tfgridnet import TFGridNet
 from unmingle.presets.afrcnn import AFRCNNConfig
 from unmingle.presets.iianet import IIANetConfig
+from unmingle.presets.spmamba import SPMambaConfig
 from unmingle.presets.tdanet import TDANetConfig
 from unmingle.presets.tfacm import TFACMConfig
+from unmingle.presets.tfgridnet import TFGridNetConfig
 
 if TYPE_CHECKING:
     from unmingle.presets import ModelConfig
@@ -22,8 +26,10 @@ if TYPE_CHECKING:
 MODELS: dict[str, tuple[type[ModelConfig], Callable[[Any], SeparationModel]]] = {
     "afrcnn": (AFRCNNConfig, AFRCNN),
     "iianet": (IIANetConfig, IIANet),
+    "spmamba": (SPMambaConfig, SPMamba),
     "tdanet": (TDANetConfig, TDANet),
     "tfacm": (TFACMConfig, TFACM),
+    "tfgridnet": (TFGridNetConfig, TFGridNet),
 }
 
 

@@ -11,11 +11,13 @@ from dataclasses import asdict, fields, is_dataclass
 from typing import Any, ClassVar, Literal, Protocol, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from unmingle.errors import ConfigError, UnknownModelError, did_you_mean
-from unmingle.presets import afrcnn, iianet, tdanet, tfacm
+from unmingle.presets import afrcnn, iianet, spmamba, tdanet, tfacm, tfgridnet
 from unmingle.presets.afrcnn import AFRCNNConfig
 from unmingle.presets.iianet import IIANetConfig
+from unmingle.presets.spmamba import SPMambaConfig
 from unmingle.presets.tdanet import TDANetConfig
 from unmingle.presets.tfacm import TFACMConfig
+from unmingle.presets.tfgridnet import TFGridNetConfig
 
 
 class ModelConfig(Protocol):
@@ -43,10 +45,19 @@ class ModelConfig(Protocol):
 CONFIGS: dict[str, type[ModelConfig]] = {
     "afrcnn": AFRCNNConfig,
     "iianet": IIANetConfig,
+    "spmamba": SPMambaConfig,
     "tdanet": TDANetConfig,
     "tfacm": TFACMConfig,
+    "tfgridnet": TFGridNetConfig,
 }
-PRESETS: dict[str, ModelConfig] = {**afrcnn.PRESETS, **iianet.PRESETS, **tdanet.PRESETS, **tfacm.PRESETS}
+PRESETS: dict[str, ModelConfig] = {
+    **afrcnn.PRESETS,
+    **iianet.PRESETS,
+    **spmamba.PRESETS,
+    **tdanet.PRESETS,
+    **tfacm.PRESETS,
+    **tfgridnet.PRESETS,
+}
 
 _AUDIO_VISUAL = (IIANetConfig,)
 _Settings = TypeVar("_Settings")
@@ -139,8 +150,10 @@ __all__ = [
     "AFRCNNConfig",
     "IIANetConfig",
     "ModelConfig",
+    "SPMambaConfig",
     "TDANetConfig",
     "TFACMConfig",
+    "TFGridNetConfig",
     "config_from_dict",
     "config_to_dict",
     "find_preset",

@@ -14,6 +14,7 @@ Source: Gu and Dao, "Mamba: linear-time sequence modeling with selective state s
 from __future__ import annotations
 
 import logging
+from contextlib import nullcontext
 from functools import cache
 from importlib import import_module
 from typing import NamedTuple
@@ -72,7 +73,8 @@ def selective_scan(
         ConfigError: no such back end, or it cannot run here.
     """
     dtype = torch.promote_types(u.dtype, torch.float32)
-    with torch.autocast(u.device.type, enabled=False):
+    inside_autocast = u.device.type != "meta" and torch.is_autocast_enabled(u.device.type)
+    with torch.autocast(u.device.type, enabled=False) if inside_autocast else nullcontext():
         needed = [x.to(dtype) for x in (u, delta, A, B, C)]
         extras = [None if x is None else x.to(dtype) for x in (D, z, delta_bias)]
         chosen = choose_backend(needed[0]) if backend == "auto" else _checked(backend, needed[0])
