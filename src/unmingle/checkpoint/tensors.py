@@ -48,6 +48,8 @@ def save_checkpoint(
     """
     from safetensors.torch import save
 
+    from unmingle.metrics.cost import count_parameters
+
     tensors = {key: _stored(key, value, _storage_type(dtype)) for key, value in model.state_dict().items()}
     header = {
         **_metadata_text(metadata or {}),
@@ -55,7 +57,7 @@ def save_checkpoint(
         "family": model.config.family,
         "config": json.dumps(config_to_dict(model.config)),
         "unmingle_version": __version__,
-        "parameters": str(sum(parameter.numel() for parameter in model.parameters())),
+        "parameters": str(count_parameters(model)),
         "sha256": _digest(tensors),
     }
     _write_whole(Path(path), save(tensors, metadata=header))

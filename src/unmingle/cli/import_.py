@@ -51,6 +51,7 @@ def import_command(
     """Turn a published checkpoint into a weights file. Sizes are inferred; no code in the file is run."""
     from unmingle.checkpoint import save_checkpoint
     from unmingle.convert import read_import
+    from unmingle.metrics.cost import count_parameters
 
     if output.exists() and not overwrite:
         raise OutputExistsError(f"{output} exists already; choose another name, or add --overwrite")
@@ -67,7 +68,7 @@ def import_command(
         "n_tensors": found.n_tensors,
         "family": found.model.config.family,
         "config": _config(found.model.config),
-        "parameters": sum(parameter.numel() for parameter in found.model.parameters()),
+        "parameters": count_parameters(found.model),
         "dtype": dtype.value,
     }
     emit_json(report) if json else emit(_told(report))

@@ -131,7 +131,7 @@ def _describe_config(name: str, config: ModelConfig) -> dict[str, Any]:
 def _in_words(described: dict[str, Any]) -> str:
     nested = ("config", "scores")
     plain = {key: value for key, value in described.items() if key not in nested and value is not None}
-    lines = [f"{key:<18}{_cell(value)}" for key, value in plain.items()]
+    lines = [f"{key:<17} {_cell(value)}" for key, value in plain.items()]
     for key in nested:
         if described.get(key):
             lines.append(f"{key}:")
