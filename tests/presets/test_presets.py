@@ -20,7 +20,8 @@ def test_every_preset_is_of_a_known_family_and_survives_a_round_trip():
 
 
 def test_the_promised_names_are_there():
-    assert {"afrcnn-16", "afrcnn-16-sum", "sfrcnn-light", "tdanet", "tdanet-large"} <= PRESETS.keys()
+    promised = {"afrcnn-16", "afrcnn-16-sum", "sfrcnn-light", "tdanet", "tdanet-large", "iianet", "iianet-fast"}
+    assert promised <= PRESETS.keys()
 
 
 def test_a_configuration_cannot_be_changed():
