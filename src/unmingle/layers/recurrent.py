@@ -5,6 +5,8 @@ Letters: B any batch of sequences, C channels, L positions, K kernel, H features
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -65,10 +67,12 @@ class FoldTaps(nn.Module):
 
     def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """If causal: (B, L, H) and the vectors before -> (B, L, C) and the last vectors."""
+        kernel = self.conv.kernel_size[0]
         joined = torch.cat([state, x], dim=1)
-        backwards = self.conv.weight.transpose(0, 1).flip(2)  # the same sums, written as an ordinary convolution
-        y = F.conv1d(joined.transpose(1, 2), backwards, self.conv.bias).transpose(1, 2)
-        return y, joined[:, x.shape[1] :]
+        heard = joined.unfold(1, kernel, 1).flatten(2)  # (B, L, H * kernel), the newest last
+        # The transposed convolution as one matrix: many times faster than a convolution where L is 1.
+        matrix = self.conv.weight.flip(2).transpose(1, 2).flatten(0, 1)  # (H * kernel, C)
+        return heard @ matrix + cast("Tensor", self.conv.bias), joined[:, x.shape[1] :]
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, L', H) -> (B, L, C) with L = (L' - 1) * stride + kernel, or L = L' if causal."""
