@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ import typer
 import typer.main
 
 from unmingle.cli.app import app, main
+from unmingle.cli.ending import tidy_end
 from unmingle.errors import SignalError
 
 
@@ -142,3 +144,20 @@ def test_a_refusal_of_the_system_is_one_message(cli: Callable[..., Any]) -> None
     assert ran.code == 1
     assert "File name too long" in ran.err
     assert "Traceback" not in ran.err
+
+
+def test_the_package_runs_as_a_module() -> None:
+    ran = subprocess.run([sys.executable, "-m", "unmingle", "--version"], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout.startswith("unmingle 0.")
+
+
+def test_a_signal_that_is_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with tidy_end() as told:
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert told == []
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -171,17 +171,21 @@ def test_another_sample_rate_is_kept_and_the_conversion_is_said(separate: Cli, t
     assert sf.info(tmp_path / "hifi_spk1.wav").samplerate == 44_100
 
 
-def test_an_interruption_keeps_what_is_finished_and_nothing_else(tiny: Path, tmp_path: Path, talk: Cli) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_an_interruption_keeps_what_is_finished_and_nothing_else(
+    tiny: Path, tmp_path: Path, talk: Cli, number: signal.Signals, code: int
+) -> None:
     sf.write(tmp_path / "a.wav", talk(1), RATE)
     sf.write(tmp_path / "b.wav", np.tile(talk(60), 10), RATE)
     # The child takes interruptions whatever this process inherited; ours comes when its first result is printed.
-    code = (
+    program = (
         "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "signal.signal(signal.SIGTERM, signal.SIG_DFL); signal.signal(signal.SIGHUP, signal.SIG_DFL); "
         "from unmingle.cli.app import main; sys.exit(main())"
     )
     words = ["separate", "a.wav", "b.wav", "-o", "out", "--threads", "1", "--model", str(tiny)]
     with subprocess.Popen(
-        [sys.executable, "-c", code, *words],
+        [sys.executable, "-c", program, *words],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -189,9 +193,9 @@ def test_an_interruption_keeps_what_is_finished_and_nothing_else(tiny: Path, tmp
     ) as child:
         assert child.stdout is not None
         assert child.stdout.readline().startswith("out/a_spk1.wav")
-        child.send_signal(signal.SIGINT)
+        child.send_signal(number)
         err = child.communicate(timeout=60)[1]
-    assert child.returncode == 130
+    assert child.returncode == code
     assert names(tmp_path / "out") == ["a.separation.json", "a_spk1.wav", "a_spk2.wav"]
     assert "Interrupted: 1 of 2 recordings are complete" in err
     assert "Traceback" not in err

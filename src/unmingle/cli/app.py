@@ -1,6 +1,7 @@
 """`unmingle`: the commands, one line each, and what happens when one of them fails.
 
-Exit codes: 0 done; 1 an error of ours (one message, no traceback); 2 misuse; 130 interrupted.
+Exit codes: 0 done; 1 an error of ours (one message, no traceback); 2 misuse; 130 interrupted by Ctrl-C, 143 by a kill,
+129 by a closed terminal.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import typer
 from unmingle._version import __version__
 from unmingle.cli import data, doctor, evaluate, import_, models, profile, separate, train
 from unmingle.cli.console import emit, example, fail
+from unmingle.cli.ending import tidy_end
 from unmingle.errors import UnmingleError
 
 app = typer.Typer(
@@ -59,6 +61,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: the words after `unmingle`; without them, those of this process.
     """
+    with tidy_end() as told:
+        code = _run(arguments)
+    return 128 + told[0] if told and code == _INTERRUPTED else code
+
+
+_INTERRUPTED = 130
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
         app(list(arguments) if arguments is not None else None, prog_name="unmingle")
     except (UnmingleError, OSError) as error:  # the system's own refusals name the file and the reason
