@@ -8,6 +8,7 @@
     ├── MissingFileError     FileNotFoundError  a path that is not there
     ├── OutputExistsError    FileExistsError    would overwrite without being told to
     ├── OutputError          OSError            cannot write: permission, disk full
+    ├── DeviceError          OSError            a microphone that is not there or cannot be used
     ├── UnknownModelError    LookupError        no bundled model or preset of that name
     ├── CheckpointError      ValueError         weights file damaged, foreign, or not fitting its model
     ├── ConfigError          ValueError         recipe or option with a wrong key, type or value
@@ -54,6 +55,10 @@ class OutputExistsError(UnmingleError, FileExistsError):
 
 class OutputError(UnmingleError, OSError):
     """Output cannot be written: no permission, no space."""
+
+
+class DeviceError(UnmingleError, OSError):
+    """A microphone, or the library that speaks to it, is not there or cannot be used."""
 
 
 class UnknownModelError(UnmingleError, LookupError):
