@@ -226,9 +226,11 @@ def hub(tmp_path, monkeypatch):
     return tmp_path / "hub"
 
 
-@pytest.mark.parametrize("cached_only", [True, False])
-def test_fetching_without_network_says_what_to_run_later(hub, cached_only):
-    with pytest.raises(MissingFileError, match=r"network is switched off.*unmingle models pull somebody/something"):
+@pytest.mark.parametrize(
+    ("cached_only", "reason"), [(True, "neither a file here nor a hub repository"), (False, "network is switched off")]
+)
+def test_fetching_without_network_says_what_to_run_later(hub, cached_only, reason):
+    with pytest.raises(MissingFileError, match=rf"{reason}.*unmingle models pull somebody/something"):
         fetch("somebody/something", cached_only=cached_only)
 
 

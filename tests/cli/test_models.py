@@ -65,6 +65,22 @@ def test_without_a_network_pulling_says_what_to_do(cli: Cli, monkeypatch: pytest
     assert ran.err.startswith("Error: 'owner/tiny' is not in the local cache")
 
 
+def test_a_preset_is_not_looked_for_on_the_network(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fetch(hub_id: str) -> Path:
+        raise AssertionError(hub_id)
+
+    monkeypatch.setattr(unmingle.checkpoint, "fetch", fetch)
+    ran = cli("models", "pull", "tdanet")
+    assert ran.code == 1
+    assert "tdanet is a preset" in ran.err
+
+
+def test_a_path_that_looks_like_a_repository_is_called_a_path_too(cli: Cli) -> None:
+    ran = cli("models", "info", "weights/mine")
+    assert ran.code == 1
+    assert "'weights/mine' is neither a file here nor a hub repository that was fetched" in ran.err
+
+
 def test_a_preset_with_a_lip_reader_counts_it_apart(cli):
     found = json.loads(cli("models", "info", "iianet", "--json").out)
     assert (found["parameters"], found["front_end_parameters"]) == (3_036_670, 11_186_688)

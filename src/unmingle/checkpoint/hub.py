@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 from unmingle.checkpoint.card import read_card
@@ -29,7 +32,8 @@ def fetch(hub_id: str, *, cached_only: bool = False) -> Path:
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, RepositoryNotFoundError
 
     try:
-        path = Path(hf_hub_download(hub_id, HUB_FILE, local_files_only=cached_only))
+        with _without_retries_in_the_log():
+            path = Path(hf_hub_download(hub_id, HUB_FILE, local_files_only=cached_only))
     except (HFValidationError, RepositoryNotFoundError) as error:
         raise UnknownModelError(f"no hub repository {hub_id!r} can be read; give it as owner/name ({error})") from error
     except (FileNotFoundError, OSError, EntryNotFoundError, HfHubHTTPError) as error:
@@ -44,8 +48,22 @@ def _not_fetched(hub_id: str, error: Exception, *, cached_only: bool) -> Missing
 
     if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
         return UnknownModelError(f"the hub repository {hub_id!r} holds no {HUB_FILE}; unmingle reads only that file")
-    off = cached_only or constants.HF_HUB_OFFLINE
-    reason = "the network is switched off" if off else f"the hub did not answer ({type(error).__name__})"
-    return MissingFileError(
-        f"{hub_id!r} is not in the local cache and {reason}; with a network run: unmingle models pull {hub_id}"
-    )
+    fetching = f"with a network run: unmingle models pull {hub_id}"
+    if cached_only:
+        return MissingFileError(
+            f"{hub_id!r} is neither a file here nor a hub repository that was fetched; check the path, or {fetching}"
+        )
+    reason = "the network is switched off (HF_HUB_OFFLINE)" if constants.HF_HUB_OFFLINE else "the hub did not answer"
+    return MissingFileError(f"{hub_id!r} is not in the local cache and {reason}; {fetching}")
+
+
+@contextmanager
+def _without_retries_in_the_log() -> Generator[None]:
+    """The hub library warns of every attempt; one message at the end says it all."""
+    logger = logging.getLogger("huggingface_hub")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)

@@ -126,9 +126,9 @@ def _processor() -> str:
     import torch
 
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-    return (
-        f"torch {torch.__version__}, {torch.get_num_threads()} threads, {', '.join(gpus) or 'no GPU (none is needed)'}"
-    )
+    n_threads = torch.get_num_threads()
+    threads = "1 thread" if n_threads == 1 else f"{n_threads} threads"
+    return f"torch {torch.__version__}, {threads}, {', '.join(gpus) or 'no GPU (none is needed)'}"
 
 
 def _sound_files() -> str:

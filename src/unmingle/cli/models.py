@@ -76,7 +76,7 @@ def pull(
     bundled = name in {entry.name for entry in list_models() if entry.bundled}
     if bundled:
         note(f"{name} comes with unmingle; there is nothing to fetch.")
-    described = _describe_weights(name if bundled else fetch(name))
+    described = _describe_weights(fetch(name) if "/" in name else name)  # a lone name is a bundled one or a mistake
     emit_json(described) if as_json else emit(_in_words(described))
 
 
@@ -142,4 +142,4 @@ def _in_words(described: dict[str, Any]) -> str:
 def _cell(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:,}" if isinstance(value, int) and value >= 1_000_000 else str(value)
+    return f"{value:,}" if isinstance(value, int) and value >= 500_000 else str(value)
