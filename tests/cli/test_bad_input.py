@@ -212,7 +212,7 @@ def test_an_output_folder_below_a_file(refused: Callable[..., str], recording: P
 
 def test_an_output_folder_that_is_a_file(refused: Callable[..., str], recording: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    assert str(tmp_path / "file") in refused(recording, "-o", tmp_path / "file")
+    assert f"{tmp_path / 'file'} is a file, not a folder" in refused(recording, "-o", tmp_path / "file")
 
 
 def test_an_output_folder_that_cannot_be_made(refused: Callable[..., str], recording: Path) -> None:

@@ -115,6 +115,12 @@ def test_an_impossible_value_is_misuse(separate: Cli, recording: Path, words: tu
     assert names(recording.parent) == ["talk.wav"]
 
 
+def test_counting_the_speakers_is_refused_in_words(separate: Cli, recording: Path) -> None:
+    ran = separate(recording, "-n", "auto")
+    assert (ran.code, ran.out) == (2, "")
+    assert "this version does not count the speakers" in ran.err
+
+
 def test_no_input_is_misuse(separate: Cli) -> None:
     ran = separate()
     assert ran.code == 2

@@ -12,7 +12,7 @@ import pytest
 import unmingle.inference.offline
 from unmingle.errors import AudioReadError, ConfigError, MissingExtraError, OutputError, OutputExistsError
 from unmingle.inference import jobs
-from unmingle.inference.handle import Model
+from unmingle.inference.handle import Model, ModelEntry
 from unmingle.inference.inputs import Job, plan_jobs
 from unmingle.inference.jobs import Settings, attempt, read_sidecar, run_job
 from unmingle.inference.report import SeparationOptions, SeparationReport, Track
@@ -78,6 +78,20 @@ def test_nothing_is_replaced_unless_asked_for(job: Job, there: str) -> None:
     assert (job.out_dir / there).read_text() == "mine"
     run_job(job, Settings(MODEL, overwrite=True))
     assert names(job.out_dir) == COMPLETE
+
+
+def test_overwriting_leaves_nothing_of_the_separation_before(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_job(job, Settings(MODEL))
+    said = json.loads(job.sidecar.read_text())
+    more = ["talk_spk3.flac", "talk_residual.wav", "other_spk3.wav", "../talk.wav"]
+    for name in more:
+        (job.out_dir / name).touch()
+        said["tracks"].append({**said["tracks"][0], "path": name})
+    job.sidecar.write_text(json.dumps(said))
+    job.picture.touch()
+    run_job(job, Settings(MODEL, overwrite=True))
+    assert names(job.out_dir) == ["other_spk3.wav", *COMPLETE]
+    assert job.source.exists()
 
 
 def test_resume_skips_what_is_complete(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,6 +161,15 @@ def test_a_model_for_another_number_of_speakers_is_refused(monkeypatch: pytest.M
     monkeypatch.setattr(jobs, "list_models", list)
     assert jobs.choose_model("tiny", n_src=2) is MODEL
     with pytest.raises(ConfigError, match="tiny separates 2 speakers, 3 were asked for"):
+        jobs.choose_model("tiny", n_src=3)
+
+
+def test_a_bundled_model_for_the_number_of_speakers_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    three = Model("three", TDANetConfig(n_src=3))
+    monkeypatch.setattr(jobs, "load_model", lambda name, **_more: three if name == "three" else MODEL)
+    monkeypatch.setattr(jobs, "list_models", lambda: [ModelEntry("three", 16_000, 3, False, 1, "MIT", bundled=True)])
+    assert jobs.choose_model(None, n_src=3) is three
+    with pytest.raises(ConfigError, match="tiny separates 2 speakers, 3 were asked for; bundled for 3: three"):
         jobs.choose_model("tiny", n_src=3)
 
 

@@ -21,6 +21,17 @@ EXAMPLE = example(
 )
 
 
+def _n_src(text: str) -> int:
+    if text == "auto":
+        raise typer.BadParameter(
+            "this version does not count the speakers; give their number, or leave the option out: a model always "
+            "separates the number of speakers it was trained for"
+        )
+    if not text.isdecimal() or int(text) < 1:
+        raise typer.BadParameter(f"got {text!r}; wanted a number of speakers such as 2")
+    return int(text)
+
+
 def separate(
     inputs: Annotated[
         list[str], typer.Argument(metavar="INPUT", help="Recordings: files, folders, globs; sound or video.")
@@ -29,13 +40,19 @@ def separate(
         Path | None, typer.Option("--output-dir", "-o", help="Folder for the results [default: beside each input].")
     ] = None,
     model: Annotated[str | None, typer.Option("--model", "-m", help="Name of a model, or path of its weights.")] = None,
-    n_src: Annotated[int | None, typer.Option("--n-src", "-n", min=1, help="How many people speak.")] = None,
+    n_src: Annotated[
+        int | None,
+        typer.Option(
+            "--n-src", "-n", metavar="N", parser=_n_src, help="How many people speak; a check that the model fits."
+        ),
+    ] = None,
     format: Annotated[TrackFormat, typer.Option("--format", help="Format of the tracks.")] = "wav",  # noqa: A002
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are already there.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Skip the recordings that are done.")] = False,
     plot: Annotated[bool, typer.Option("--plot", help="Also draw the recording and its tracks.")] = False,
     keep_residual: Annotated[
-        bool, typer.Option("--keep-residual", help="Write what belongs to nobody as a track of its own.")
+        bool,
+        typer.Option("--keep-residual", help="Write what belongs to nobody, such as noise, as a track of its own."),
     ] = False,
     gate: Annotated[bool, typer.Option("--gate", help="Silence a track while its speaker is silent.")] = False,
     level_dbfs: Annotated[

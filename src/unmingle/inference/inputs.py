@@ -54,6 +54,11 @@ class Job:
         """The files of the separated speakers, in order."""
         return [self.out_dir / f"{self.stem}_spk{number}.{self.format}" for number in range(1, n_src + 1)]
 
+    def owns(self, name: str) -> bool:
+        """Whether a file of this name beside the sidecar can be a track of this job, in whatever format."""
+        match = _TRACK.fullmatch(name)
+        return match is not None and match["stem"] == self.stem
+
 
 def plan_jobs(
     inputs: Sequence[str | Path],

@@ -29,18 +29,20 @@ from unmingle.inference.report import Progress, SeparationOptions, SeparationRep
 
 
 def choose_model(name_or_path: str | Path | None, *, n_src: int | None = None, device: str = "cpu") -> Model:
-    """The model of that name, or the default one, checked against the number of speakers asked for.
+    """The model of that name; without one the default, or a bundled one for the number of speakers asked for.
 
     Raises:
         ConfigError: it separates another number of speakers, or wants to see them.
         UnknownModelError, CheckpointError: there is no such model, or its weights cannot be used.
     """
     model = load_model(name_or_path, device=device)
-    require_sound_alone(model.config, name=model.name)
     if n_src is not None and n_src != model.n_src:
-        others = [entry.name for entry in list_models() if entry.bundled and entry.n_src == n_src]
-        advice = f"use --model {others[0]}" if others else f"no bundled model separates {n_src}"
-        raise ConfigError(f"{model.name} separates {model.n_src} speakers, {n_src} were asked for; {advice}")
+        fitting = [entry.name for entry in list_models() if entry.bundled and entry.n_src == n_src]
+        if name_or_path is not None or not fitting:
+            advice = f"bundled for {n_src}: {', '.join(fitting)}" if fitting else f"no bundled model separates {n_src}"
+            raise ConfigError(f"{model.name} separates {model.n_src} speakers, {n_src} were asked for; {advice}")
+        model = load_model(fitting[0], device=device)
+    require_sound_alone(model.config, name=model.name)
     return model
 
 
@@ -117,6 +119,7 @@ def run_job(job: Job, settings: Settings, *, progress: Progress | None = None) -
     _refuse_odd_name(job)
     if not settings.overwrite:
         _refuse_existing(job, settings)
+    before = read_sidecar(job)
     with folder(job.out_dir):
         report = separate_to_files(
             job.source,
@@ -135,9 +138,20 @@ def run_job(job: Job, settings: Settings, *, progress: Progress | None = None) -
                 if track.path is not None:
                     track.path.unlink(missing_ok=True)
             raise
+    if before is not None:
+        _remove_outdated(job, before, described)
     if settings.plot:
         draw(job, described)
     return described
+
+
+def _remove_outdated(job: Job, before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Remove what the separation before this one wrote and this one did not replace: it would pass for its result."""
+    written = {track["path"] for track in now["tracks"]}
+    for name in {track["path"] for track in before["tracks"]} - written:
+        if job.owns(name):
+            (job.out_dir / name).unlink(missing_ok=True)
+    job.picture.unlink(missing_ok=True)
 
 
 def _describe(job: Job, report: SeparationReport) -> dict[str, Any]:

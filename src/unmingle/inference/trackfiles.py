@@ -44,6 +44,8 @@ def folder(path: Path) -> Generator[None]:
     try:
         try:
             path.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:
+            raise OutputError(f"{path} is a file, not a folder; choose another one for the tracks") from error
         except OSError as error:
             raise OutputError(f"the folder {path} cannot be made ({error.strerror}); choose another one") from error
         yield
