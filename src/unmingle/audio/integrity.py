@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from typing import BinaryIO
 
 from unmingle.errors import AudioReadError
 
 _OPEN_ENDED = 0x7FFFFF00  # sizes from here on, and 0, are written by programs that could not know the length
 _TOLERANCE = 0.99
+_OGG_PAGE, _LONGEST_OGG_PAGE = b"OggS", 65_307
 
 
 def check_complete(path: Path) -> None:
-    """Refuse a WAV or MP3 file that is shorter than its header says; other formats are checked while they are read.
+    """Refuse a WAV, MP3 or MP4 file that is shorter than it says itself; other formats are checked while they are read.
 
     Raises:
         AudioReadError: the file is cut short, or cannot be opened.
@@ -24,13 +26,29 @@ def check_complete(path: Path) -> None:
         with path.open("rb") as file:
             start = file.read(1 << 16)
             present = path.stat().st_size
+            declared = _wav_size(start) or _mp3_size(start) or _mp4_size(file, present)
     except OSError as error:
         raise AudioReadError(f"{path} cannot be read: {error.strerror}; check its permissions") from error
-    declared = _wav_size(start) or _mp3_size(start)
     if declared is not None and present < declared * _TOLERANCE:
         raise AudioReadError(
             f"{path} is cut short: it has {present} of the {declared} bytes that its header promises; get a whole copy"
         )
+
+
+def doubts(path: Path) -> list[str]:
+    """What speaks against a file's being whole although it can be read, one sentence each.
+
+    An Ogg file (ogg, opus) does not know its length, but its last page is marked as the last.
+    """
+    with path.open("rb") as file:
+        if file.read(4) != _OGG_PAGE:
+            return []
+        file.seek(max(0, path.stat().st_size - _LONGEST_OGG_PAGE))
+        end = file.read()
+    page = end.rfind(_OGG_PAGE)
+    if page >= 0 and len(end) > page + 5 and end[page + 5] & 4:
+        return []
+    return ["the file has no mark of its end; it may have been cut short"]
 
 
 def _wav_size(start: bytes) -> int | None:
@@ -62,3 +80,19 @@ def _mp3_size(start: bytes) -> int | None:
     if flags & 3 != 3:  # bit 0: number of frames, bit 1: number of bytes; both, in this order
         return None
     return offset + second
+
+
+def _mp4_size(file: BinaryIO, present: int) -> int | None:
+    """Bytes up to the end of the last box, when this is an MP4 or QuickTime file; boxes follow each other."""
+    position, kind = 0, b""
+    while position + 8 <= present:
+        file.seek(position)
+        size, kind = struct.unpack(">I4s", file.read(8))
+        if position == 0 and kind != b"ftyp":
+            return None
+        if size == 1:  # the size is too long for its field, and follows
+            size = int.from_bytes(file.read(8), "big")
+        if size < 8:  # 0: up to the end of the file, wherever that is
+            return None
+        position += size
+    return position

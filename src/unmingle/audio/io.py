@@ -88,6 +88,7 @@ class AudioReader:
         path: the file.
         info: what its header says.
         notes: what had to be mended in the sound that was read last, one sentence each.
+        doubts: what speaks against the file's being whole, one sentence each.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -99,6 +100,7 @@ class AudioReader:
         self.path = Path(path)
         self.notes: list[str] = []
         _check_file(self.path)
+        self.doubts = integrity.doubts(self.path)
         plain = _plain_info(self.path)
         self._plain = plain is not None
         self.info = plain or _container_info(self.path)

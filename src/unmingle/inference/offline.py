@@ -280,7 +280,7 @@ def _report(
         n_samples=source.recording.n_samples,
         tracks=tracks,
         conversions=source.conversions,
-        warnings=[*source.downmix.warnings, *_doubts(measures, tracks), *warnings],
+        warnings=[*source.reader.doubts, *source.downmix.warnings, *_doubts(measures, tracks), *warnings],
         settings=asdict(options),
     )
 
