@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from unmingle._version import __version__
-from unmingle.cli import data, doctor, evaluate, import_, models, profile, separate, train
+from unmingle.cli import data, doctor, evaluate, import_, models, profile, separate, stream, train
 from unmingle.cli.console import emit, example, fail
 from unmingle.cli.ending import tidy_end
 from unmingle.errors import UnmingleError
@@ -31,6 +31,7 @@ app = typer.Typer(
 
 # The commands, one line each: app.command(NAME, epilog=module.EXAMPLE)(module.function) or app.add_typer(...).
 app.command("separate", epilog=separate.EXAMPLE)(separate.separate)
+app.command("stream", epilog=stream.EXAMPLE)(stream.stream)
 app.command("train", epilog=train.EXAMPLE)(train.train)
 app.command("import", epilog=import_.EXAMPLE)(import_.import_command)
 app.add_typer(models.models, name="models", epilog=models.EXAMPLE)

@@ -1,0 +1,223 @@
+"""`unmingle stream`: sound in while it happens, one voice per speaker out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from unmingle.cli.console import emit, example, note, table, warn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from unmingle.audio.framing import Samples
+    from unmingle.audio.microphone import Microphone
+    from unmingle.audio.pcm import PcmFormat, PcmReader
+    from unmingle.inference.handle import Model
+    from unmingle.inference.live import LiveReport
+    from unmingle.inference.stream import Stream
+
+EXAMPLE = example(
+    "unmingle stream mic -m streaming.safetensors -o voices",
+    "unmingle stream - -m streaming.safetensors --sample-rate 48000 --format s16le -o voices",
+    "unmingle stream meeting.wav -m streaming.safetensors --no-pace -o voices",
+)
+DEFAULT_RATE = 16_000
+
+
+def stream(
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="`mic`, `-` for raw samples on stdin, or a file to play through.")
+    ] = "-",
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="Name of a model that streams, or path of its weights.")
+    ] = None,
+    out_dir: Annotated[
+        Path | None,
+        typer.Option("--output-dir", "-o", help="Folder for one WAV per speaker [default: raw samples on stdout]."),
+    ] = None,
+    format: Annotated[  # noqa: A002
+        str, typer.Option("--format", help="Coding of raw samples, in and out: s16le or f32le.")
+    ] = "s16le",
+    sample_rate: Annotated[
+        int | None, typer.Option("--sample-rate", help="Hz, of stdin or the microphone [default: 16000].")
+    ] = None,
+    channels: Annotated[int, typer.Option("--channels", min=1, help="Channels on stdin; they are averaged.")] = 1,
+    hops: Annotated[
+        int, typer.Option("--hops", min=1, help="Hops of the network at a time: more is cheaper, and later.")
+    ] = 1,
+    device: Annotated[str | None, typer.Option("--input-device", help="Number or name of the microphone.")] = None,
+    pace: Annotated[bool, typer.Option("--pace/--no-pace", help="Play a file at the speed of sound, or not.")] = True,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace tracks that are already there.")] = False,
+    threads: Annotated[int, typer.Option("--threads", min=1, help="Processor threads to use.")] = 1,
+    list_devices: Annotated[bool, typer.Option("--list-devices", help="Name the microphones, and leave.")] = False,
+) -> None:
+    """Separate live sound: from the microphone, from a pipe, or from a file as if it were live.
+
+    Raw samples on stdout are interleaved, one channel per speaker, at the rate that came in. Latencies go to stderr:
+    the algorithmic one, and the measured one where sound comes at its own speed. Ctrl-C ends the sound; what came is
+    finished and kept.
+    """
+    if list_devices:
+        _list_devices()
+        return
+    coding = _coding(format)
+    if out_dir is None and sys.stdout.isatty():
+        raise typer.BadParameter("stdout is a terminal; give a folder, or pipe the samples on", param_hint="-o")
+    import torch
+
+    torch.set_num_threads(threads)
+    chosen = choose_model(model)
+    with ExitStack() as stack:
+        rate, blocks, microphone = _open(source, stack, coding, sample_rate, channels, device)
+        live = _start(chosen, rate, hops)
+        timed = microphone is not None or (source != "-" and pace)
+        sink = stack.enter_context(_sink(out_dir, source, live, coding, overwrite=overwrite))
+        report = _run(live, blocks(live.block_samples), sink, timed=timed, paced=timed and microphone is None)
+    _tell(report, microphone)
+
+
+def choose_model(name: str | None) -> Model:
+    """The model of that name, or without one the first bundled model that streams.
+
+    Raises:
+        UnknownModelError: none has that name; or there is none to take without a name.
+        CheckpointError, MissingFileError: see `load_model`.
+    """
+    from unmingle.errors import UnknownModelError
+    from unmingle.inference.handle import list_models, load_model
+
+    if name is not None:
+        return load_model(name)
+    for entry in list_models():
+        if entry.bundled and entry.causal:
+            return load_model(entry.name)
+    raise UnknownModelError(
+        "no model that streams is bundled with this installation; give the weights of one with --model PATH "
+        "(presets such as tfacm-live can be trained with `unmingle train`)"
+    )
+
+
+def _coding(format: str) -> PcmFormat:  # noqa: A002
+    if format not in ("s16le", "f32le"):
+        raise typer.BadParameter(f"got {format!r}; wanted s16le or f32le", param_hint="--format")
+    return format
+
+
+def _open(
+    source: str, stack: ExitStack, coding: PcmFormat, sample_rate: int | None, channels: int, device: str | None
+) -> tuple[int, Callable[[int], Iterator[Samples]], Microphone | None]:
+    """The rate of a source, its blocks of a given size, and the microphone if it is one."""
+    from unmingle.audio.io import AudioReader
+    from unmingle.audio.microphone import Microphone
+    from unmingle.audio.pcm import PcmReader
+
+    rate = sample_rate or DEFAULT_RATE
+    if source == "-":
+        pipe = PcmReader(sys.stdin.buffer, coding, channels=channels)
+        stack.callback(lambda: _warn_of_rest(pipe))
+        return rate, pipe.blocks, None
+    if source == "mic":
+        which = int(device) if device is not None and device.isdigit() else device
+        microphone = stack.enter_context(Microphone(rate, max(1, rate // 250), device=which))
+        return rate, lambda _size: microphone.blocks(), microphone
+    if sample_rate is not None:
+        raise typer.BadParameter("a file knows its own rate; leave it out", param_hint="--sample-rate")
+    reader = stack.enter_context(AudioReader(source))
+    return reader.sample_rate, reader.blocks, None
+
+
+def _warn_of_rest(pipe: PcmReader) -> None:
+    if pipe.left_over:
+        plural = "" if pipe.left_over == 1 else "s"
+        warn(f"{pipe.left_over} byte{plural} at the end of stdin were no whole sample; look at --format and --channels")
+
+
+def _start(model: Model, sample_rate: int, hops: int) -> Stream:
+    from unmingle.inference.stream import Stream
+
+    live = Stream(model, sample_rate=sample_rate, hops=hops)
+    note(
+        f"{model.name}: {model.n_src} speakers at {sample_rate} Hz; algorithmic latency "
+        f"{1e3 * live.latency_seconds:.1f} ms, in blocks of {live.block_samples} samples"
+    )
+    return live
+
+
+def _run(
+    live: Stream, blocks: Iterator[Samples], sink: Callable[[Samples], None], *, timed: bool, paced: bool
+) -> LiveReport:
+    from unmingle.cli.meters import meters
+    from unmingle.inference.live import pace, run_live
+
+    with meters(live.n_src, live.sample_rate) as watch:
+
+        def both(out: Samples) -> None:
+            sink(out)
+            watch(out)
+
+        return run_live(live, pace(blocks, live.sample_rate) if paced else blocks, both, timed=timed)
+
+
+@contextmanager
+def _sink(
+    out_dir: Path | None, source: str, live: Stream, coding: PcmFormat, *, overwrite: bool
+) -> Generator[Callable[[Samples], None]]:
+    """Where voices go: files that appear when all is done, or stdout."""
+    from unmingle.audio.pcm import encode
+    from unmingle.audio.writing import AudioWriter
+
+    if out_dir is None:
+
+        def write(out: Samples) -> None:
+            sys.stdout.buffer.write(encode(out, coding))
+            sys.stdout.buffer.flush()
+
+        yield write
+        return
+    out_dir.mkdir(parents=True, exist_ok=True)
+    stem = {"-": "stream", "mic": "microphone"}.get(source, Path(source).stem)
+    paths = [out_dir / f"{stem}_spk{number}.wav" for number in range(1, live.n_src + 1)]
+    with ExitStack() as stack:
+        writers = [stack.enter_context(AudioWriter(path, live.sample_rate, overwrite=overwrite)) for path in paths]
+
+        def keep(out: Samples) -> None:
+            for writer, track in zip(writers, out, strict=True):
+                writer.write(track[None])
+
+        yield keep
+    for path in paths:
+        emit(str(path))
+
+
+def _tell(report: LiveReport, microphone: Microphone | None) -> None:
+    import numpy as np
+
+    note(
+        f"{report.seconds:.1f} s of sound; computing took {report.busy_seconds:.1f} s "
+        f"(real-time factor {report.real_time_factor:.2f})"
+    )
+    if report.lag_seconds:
+        half, most = 1e3 * np.percentile(report.lag_seconds, (50, 99))
+        note(
+            f"measured latency {half:.1f} ms, 99 of 100 blocks below {most:.1f} ms; "
+            f"algorithmic {1e3 * report.latency_seconds:.1f} ms"
+        )
+    if report.replaced:
+        warn(f"{report.replaced} samples were NaN or infinite and count as silence")
+    if microphone is not None and (microphone.overruns or microphone.lost):
+        warn(
+            f"the system dropped sound {microphone.overruns} times, and {microphone.lost} samples came faster than "
+            "they were separated; try --hops 2, or a smaller model"
+        )
+
+
+def _list_devices() -> None:
+    from unmingle.audio.microphone import input_devices
+
+    emit(table(("number", "name", "channels", "Hz"), input_devices(), right=(0, 2, 3)))
