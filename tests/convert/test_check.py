@@ -152,7 +152,8 @@ def test_a_vector_that_does_not_fit_says_why(network, tmp_path, how, reason):
     ("metadata", "reason"),
     [
         (None, "it does not say"),
-        ({"kind": "mamba_block"}, "of kind 'mamba_block', which is not known"),
+        ({"kind": "invented"}, "of kind 'invented', which is not known"),
+        ({"kind": "mamba_block"}, "no mamba_block vector: without in_channels"),
         ({"config": '{"kind": "invented"}'}, "of kind 'invented', which is not known"),
         ({"config": '{"kind": "iianet", "model": {}}'}, "it holds no input_audio"),
         ({"spec": '{"family": "invented/x"}'}, "the kind 'invented/x' is not known; known are fake/"),

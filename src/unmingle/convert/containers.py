@@ -8,7 +8,8 @@
 | look2hear   | has `state_dict` and `model_name`                 | `state_dict`                     |
 | lightning   | has `state_dict`, keys mostly under `audio_model.` | `state_dict`                     |
 
-Key prefixes that wrappers add (`module.`, `audio_model.`, in any order and number) are taken off.
+Key prefixes that wrappers add (`module.`, `audio_model.`, in any order and number) are taken off. A conf.yml beside the
+file, which look2hear writes, gives the class and the arguments that the file itself does not.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
 import torch
+import yaml
 from torch import Tensor
 from torch.torch_version import TorchVersion
 
@@ -28,6 +30,7 @@ from unmingle.checkpoint import read_metadata, read_tensors
 from unmingle.errors import CheckpointError, MissingFileError
 
 PREFIXES = ("module.", "audio_model.")
+SETTINGS = "conf.yml"
 _ACCEPTED = (
     "a state dict, a trainer file with model_state_dict, a file with model_name and state_dict, a Lightning .ckpt, "
     "or a safetensors state dict"
@@ -36,13 +39,13 @@ _ACCEPTED = (
 
 @dataclass(frozen=True)
 class Published:
-    """A published checkpoint out of its wrapping.
+    """A published checkpoint out of its wrapping, with what the settings beside it say.
 
     Attributes:
         state: tensors under their published names, without wrappers' prefixes; float32 where floating-point.
         container: which wrapping it came in, a word of the table above.
         model_name: the class that the file says it belongs to, if it says so.
-        model_args: the arguments of that class, as far as the file gives them.
+        model_args: the arguments of that class, as far as they are given.
     """
 
     state: Mapping[str, Tensor]
@@ -59,7 +62,8 @@ def read_published(path: str | Path) -> Published:
 
     Raises:
         MissingFileError: nothing is there.
-        CheckpointError: damaged, not a checkpoint, one of our own, or a pickle that wants to run code.
+        CheckpointError: damaged, not a checkpoint, one of our own, or a pickle that wants to run code; or the
+            conf.yml beside it is damaged.
     """
     path = Path(path)
     if path.is_dir():
@@ -68,9 +72,9 @@ def read_published(path: str | Path) -> Published:
         raise MissingFileError(f"there is no file {path}; check the path")
     if path.stat().st_size == 0:
         raise CheckpointError(f"{path} is empty; {_ACCEPTED} was wanted. Copy or download it again")
-    if _is_safetensors(path):
-        return _from_safetensors(path)
-    return _unwrap(_unpickle(path), path)
+    found = _from_safetensors(path) if _is_safetensors(path) else _unwrap(_unpickle(path), path)
+    name, arguments = _read_settings(path.with_name(SETTINGS))
+    return replace(found, model_name=found.model_name or name, model_args={**arguments, **found.model_args})
 
 
 def strip_prefixes(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -151,6 +155,23 @@ def _unwrap(content: object, path: Path) -> Published:
             _mapping(network.get("audionet_config")),
         )
     return Published(_cleaned(entries, path), "state dict")
+
+
+def _read_settings(path: Path) -> tuple[str | None, Mapping[str, Any]]:
+    """The class and its arguments as a training's settings give them, with the sample rate of its data."""
+    if not path.is_file():
+        return None, {}
+    try:
+        settings = _mapping(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (yaml.YAMLError, ValueError, OSError) as error:
+        raise CheckpointError(
+            f"the settings {path} cannot be read ({type(error).__name__}); repair the file, or move it away and give "
+            "what the weights do not show as options"
+        ) from error
+    network = _mapping(settings.get("audionet"))
+    data = _mapping(_mapping(settings.get("datamodule")).get("data_config"))
+    rate = {"sample_rate": data["sample_rate"]} if "sample_rate" in data else {}
+    return _text(network.get("audionet_name")), {**rate, **_mapping(network.get("audionet_config"))}
 
 
 def _cleaned(state: object, path: Path) -> dict[str, Tensor]:

@@ -36,7 +36,7 @@ def compare(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> Compa
     """Run the layer of a vector file and give the worst of its comparisons.
 
     Raises:
-        CheckpointError: tensors are missing or surplus.
+        CheckpointError: tensors are missing or surplus, or the metadata do not say what a block is.
         ShapeError: an output of another shape than the stored one.
     """
     found = _compare_block(metadata, tensors) if metadata["kind"] == "mamba_block" else _compare_scan(metadata, tensors)
@@ -44,6 +44,9 @@ def compare(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> Compa
 
 
 def _compare_block(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> Iterator[Comparison]:
+    absent = [key for key in ("in_channels", "n_layer", "bidirectional", "mamba") if key not in metadata]
+    if absent or "input" not in tensors or "output" not in tensors:
+        raise CheckpointError(f"this is no mamba_block vector: without {', '.join(absent) or 'input or output'}")
     block = BMamba(
         int(metadata["in_channels"]),
         n_units=int(metadata["n_layer"]),

@@ -38,8 +38,9 @@ def config_from_published(spec: Mapping[str, Any]) -> SPMambaConfig:
 
 
 def recognises(keys: Collection[str], model_name: str | None) -> bool:
-    """Whether a file holds a published SPMamba, by its mixers or by its class name."""
-    return any(".intra_mamba." in key for key in keys) or (model_name or "").lower() in _CLASSES
+    """Whether a file holds a published SPMamba, by its mixers; by its class name if nothing speaks against it."""
+    named = (model_name or "").lower() in _CLASSES and not any(".intra_rnn." in key for key in keys)
+    return named or any(".intra_mamba." in key for key in keys)
 
 
 def infer_config(
