@@ -15,7 +15,7 @@ from unmingle.audio.io import probe, read_audio
 from unmingle.data.batch import Batch
 from unmingle.data.dynamic import DynamicMixing
 from unmingle.data.manifest import Entry
-from unmingle.data.settings import DataSettings
+from unmingle.data.settings import DataSettings, MixingSettings
 from unmingle.errors import ConfigError, ManifestError, SampleRateError, ShapeError
 
 Samples = NDArray[np.float32]
@@ -179,19 +179,12 @@ class WholeMixtures(Sequence[Batch]):
 def made_up_mixtures(settings: DataSettings) -> list[Batch]:
     """`n_valid` clean mixtures of `valid_speech`, at natural speed, about half of them of two genders.
 
-    The same whatever the recipe's own seed, so that runs can be compared.
+    The same whatever the recipe's own seed and mixing, so that runs can be compared.
 
     Raises:
         ConfigError: the speech has too few speakers.
     """
-    plain = replace(
-        settings.mixing,
-        speed=(1.0, 1.0),
-        noise_share=0.0,
-        room_share=0.0,
-        mixed_gender_share=0.5,
-        easy_steps=0,
-    )
+    plain = MixingSettings(speed=(1.0, 1.0), noise_share=0.0, mixed_gender_share=0.5)
     mixing = DynamicMixing(
         replace(
             settings,
