@@ -1,6 +1,7 @@
 """`unmingle import`: a published file in, one of ours out."""
 
 import json
+import logging
 from types import SimpleNamespace
 
 import pytest
@@ -61,6 +62,17 @@ def test_what_was_inferred_is_printed(cli, published, tmp_path):
     ran = cli("import", published, "-o", tmp_path / "mine.safetensors", "--name", "theirs-8k")
     for part in ("theirs-8k: tdanet", "look2hear", "Theirs", "n_iterations", "sample_rate      8000"):
         assert part in ran.out
+
+
+def test_what_had_to_be_guessed_is_a_warning(cli, published, tmp_path, monkeypatch):
+    def guess(state, **known):
+        logging.getLogger("unmingle.convert.theirs").warning("taken: 8000 Hz")
+        return infer_config(state, **known)
+
+    monkeypatch.setattr(families.FAMILIES[0].module, "infer_config", guess)
+    ran = cli("import", published, "-o", tmp_path / "mine.safetensors", "--json")
+    assert (ran.code, ran.err) == (0, "Warning: taken: 8000 Hz\n")
+    json.loads(ran.out)
 
 
 def test_what_was_inferred_is_printed_as_json(cli, published, tmp_path):

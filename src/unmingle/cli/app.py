@@ -14,7 +14,7 @@ import typer
 
 from unmingle._version import __version__
 from unmingle.cli import data, doctor, evaluate, import_, models, profile, separate, stream, train
-from unmingle.cli.console import emit, example, fail
+from unmingle.cli.console import emit, example, fail, logged_warnings
 from unmingle.cli.ending import tidy_end
 from unmingle.errors import UnmingleError
 
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: the words after `unmingle`; without them, those of this process.
     """
-    with tidy_end() as told:
+    with logged_warnings(), tidy_end() as told:
         code = _run(arguments)
     return 128 + told[0] if told and code == _INTERRUPTED else code
 

@@ -2,12 +2,14 @@
 
 emit(text), emit_json(value), table(...)      stdout
 note(text), warn(text), fail(text)            stderr
+logged_warnings()                             what rooms below log, to stderr
 progress(title) as report                     stderr, a bar once two seconds have passed
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -52,6 +54,24 @@ def note(text: str) -> None:
 def warn(text: str) -> None:
     """Say something the user should look at although the work goes on."""
     note(f"Warning: {text}")
+
+
+class _Warner(logging.Handler):
+    """Shows what the rooms below log as a warning: a guess they had to make, a part they left out."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        warn(record.getMessage())
+
+
+@contextmanager
+def logged_warnings() -> Generator[None]:
+    """While the body runs, warnings that the package logs go to stderr, looking like every other one."""
+    logger, warner = logging.getLogger("unmingle"), _Warner(logging.WARNING)
+    logger.addHandler(warner)
+    try:
+        yield
+    finally:
+        logger.removeHandler(warner)
 
 
 def fail(text: str) -> None:

@@ -125,9 +125,10 @@ def _unreadable(path: Path, error: Exception) -> CheckpointError:
             f"{path} wants to run code when it is opened (it asks for {wanted[1]}) and was not opened; {_ACCEPTED} was "
             "wanted. Where you trust it, save its tensors alone: torch.save(model.state_dict(), OUT)"
         )
-    reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    reason = str(error).partition("\n")[0].partition(". ")[0]
+    why = f" ({reason[:200]})" if " " in reason else ""  # text may be read as a pickle and fail with a lone number
     return CheckpointError(
-        f"{path} ({path.stat().st_size} bytes) is damaged or not a checkpoint ({reason[:200]}); {_ACCEPTED} was "
+        f"{path} ({path.stat().st_size} bytes) is damaged or not a checkpoint{why}; {_ACCEPTED} was "
         "wanted. Copy or download it again"
     )
 

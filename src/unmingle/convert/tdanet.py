@@ -197,7 +197,9 @@ def _sample_rate(window: int, stated: Mapping[str, Any]) -> int:
         return _above_zero("sample_rate", stated, int)
     if "window_ms" in stated:
         return round(1000 * window / _above_zero("window_ms", stated, int, float))
-    logger.warning("the weights do not say their sample rate; taking 16000 Hz, as the released ones (sample_rate)")
+    logger.warning(
+        "the weights do not say their sample rate; taken: 16000 Hz, that of the released ones (--sample-rate)"
+    )
     return 16_000
 
 
@@ -233,7 +235,7 @@ def _form(state: Mapping[str, Tensor], model_name: str | None) -> Form:
             "say which one made this file: --form paper (class TDANetOld) or --form code (class TDANet)"
         )
     if form == "code":
-        logger.warning("class TDANet is read as form 'code'; a file made before 2023-07-19 is --form paper")
+        logger.warning("the class TDANet is read as form 'code'; for a file made before 2023-07-19 give --form paper")
     return form
 
 
