@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unmingle.layers.conv import ConvNorm, depthwise, nearest
+from unmingle.layers.resize import average_by_index
 
 AttentionAxis = Literal["time", "item", "batch"]
 
@@ -83,11 +84,20 @@ class SelfAttention(nn.Module):
 
 
 def pool_sum(scales: Sequence[Tensor]) -> Tensor:
-    """Average every scale down to the length of the last one, and add: S maps (B, C, T_k) -> (B, C, L)."""
+    """Average every scale down to the length of the last one, and add: S maps (B, C, T_k) -> (B, C, L).
+
+    In exported graphs a scale may be at most twice as long as the next.
+    """
     total = scales[-1]
-    for scale in scales[:-1]:
-        total = total + F.adaptive_avg_pool1d(scale, total.shape[-1])
+    for place, scale in enumerate(scales[:-1]):
+        total = total + _average(scale, total.shape[-1], ratio=2 ** (len(scales) - 1 - place))
     return total
+
+
+def _average(x: Tensor, length: int, *, ratio: int) -> Tensor:
+    if torch.compiler.is_exporting():
+        return average_by_index(x, length, ratio=ratio)
+    return F.adaptive_avg_pool1d(x, length)
 
 
 class TopDownAttention(nn.Module):

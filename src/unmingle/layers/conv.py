@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unmingle.layers.norm import GlobalLayerNorm
+from unmingle.layers.resize import nearest_by_index
 
 
 class Depthwise(nn.Conv1d):
@@ -49,7 +50,11 @@ def nearest(x: Tensor, length: int) -> Tensor:
 
     The ratio is a float32, as in the torch that made the published weights; exact arithmetic differs for some lengths.
     """
-    return x if x.shape[-1] == length else F.interpolate(x, size=length, mode="nearest")
+    if x.shape[-1] == length:
+        return x
+    if torch.compiler.is_exporting():
+        return nearest_by_index(x, length)
+    return F.interpolate(x, size=length, mode="nearest")
 
 
 def pointwise(channels_in: int, channels_out: int, groups: int = 1) -> nn.Conv1d:
@@ -62,7 +67,8 @@ def pad_windows(mixture: Tensor, *, window: int, hop: int) -> Tensor:
 
     |window - hop|  mixture  |fill|window - hop|      fill is 1 to window samples and completes the last hop
     """
-    fill = window - (hop + mixture.shape[-1] % window) % window
+    time = mixture.shape[-1]
+    fill = window * ((hop + time) // window + 1) - hop - time
     return F.pad(mixture, (window - hop, fill + window - hop))
 
 
