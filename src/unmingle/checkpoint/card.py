@@ -69,6 +69,15 @@ def read_card(path: str | Path) -> Card:
             f"{path} holds tensors but not which model they belong to (its metadata has no {', '.join(missing)}); a "
             "weights file of unmingle was wanted. For a published checkpoint run: unmingle import CHECKPOINT -o OUT"
         )
+    return card_from(path, metadata)
+
+
+def card_from(path: str | Path, metadata: Mapping[str, str]) -> Card:
+    """The card that metadata makes; the keys in `NEEDED` are there.
+
+    Raises:
+        CheckpointError: its configuration or its scores cannot be read.
+    """
     known = {*FILLED_IN, *_TEXT, "scores"}
     return Card(
         name=metadata["name"],

@@ -27,10 +27,11 @@ def profile(
     A preset is timed with random weights: they cost the same. Times are medians after a warm-up, in a fresh process per
     number of threads, beside the rate of matrix products that this machine reached in between.
     """
+    from unmingle.inference.handle import load_or_build
     from unmingle.metrics import cost
 
     counts = _thread_counts(threads)
-    model = _model(name)
+    model = load_or_build(name)
     measured = cost.profile(model.network, seconds=seconds, threads=counts, repeats=repeats)
     described = {
         "name": model.name,
@@ -51,17 +52,6 @@ def _thread_counts(text: str) -> list[int]:
     if not counts or min(counts) < 1:
         raise typer.BadParameter(f"got {text!r}; wanted numbers of threads such as 1,2", param_hint="--threads")
     return list(dict.fromkeys(counts))
-
-
-def _model(name: str) -> Model:
-    """A bundled model, a file, or a preset with random weights."""
-    from unmingle.inference.handle import Model, list_models, load_model
-    from unmingle.models import build_model
-    from unmingle.presets import PRESETS
-
-    if name in PRESETS and name not in {entry.name for entry in list_models() if entry.bundled}:
-        return Model.from_network(build_model(PRESETS[name]), name=name)
-    return load_model(name)
 
 
 def _in_words(model: Model, cost: Profile) -> str:

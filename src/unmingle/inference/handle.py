@@ -22,6 +22,8 @@ DEFAULT_MODEL = "afrcnn-16k"
 WEIGHTS = Path(__file__).parent.parent / "weights"
 """Where the bundled weights lie: one `NAME.safetensors` per model."""
 
+ONNX_SUFFIX = ".onnx"
+
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -91,7 +93,7 @@ class Model:
             ConfigError: there is no such device.
         """
         if self._network is None:
-            if self.path is None:
+            if self.path is None or self.path.suffix == ONNX_SUFFIX:
                 raise CheckpointError(f"{self.name} runs on its own engine and has no torch network")
             from unmingle.checkpoint import load_checkpoint
 
@@ -99,7 +101,13 @@ class Model:
         return self._network
 
     def to(self, device: str) -> Model:
-        """The same model on another device."""
+        """The same model on another device.
+
+        Raises:
+            ConfigError: there is no such device, or an engine runs the model where it was opened.
+        """
+        if self.engine is not None and device != self.device:
+            raise ConfigError(f"{self.name} runs on its own engine on {self.device}; load it with device={device!r}")
         network = None if self._network is None else _moved(self._network, device)
         return replace(self, device=device, _network=network)
 
@@ -148,18 +156,34 @@ def load_model(name_or_path: str | Path | None = None, *, device: str = "cpu") -
     """A handle of a model; its network is built on first use.
 
     Args:
-        name_or_path: a bundled name, the path of a `.safetensors`, or the id `owner/name` of a hub repository that
-            was fetched before (this function never uses the network). None is the default model.
+        name_or_path: a bundled name, the path of a `.safetensors` or of an `.onnx` that `unmingle export` wrote (which
+            onnxruntime runs, without torch), or the id `owner/name` of a hub repository that was fetched before (this
+            function never uses the network). None is the default model.
         device: where its network shall run, such as `cpu` or `cuda`.
 
     Raises:
         UnknownModelError: nothing has this name, or only a preset has, which brings no weights.
         MissingFileError: there is no such file, or the hub repository was not fetched yet.
         CheckpointError: the file is damaged or not one of ours.
+        MissingExtraError: an `.onnx` was given and onnxruntime is not installed.
     """
     path = _find(DEFAULT_MODEL if name_or_path is None else name_or_path)
+    if path.suffix == ONNX_SUFFIX:
+        from unmingle.inference.onnx_engine import OnnxEngine
+
+        engine = OnnxEngine(path, device=device)
+        return Model(engine.card.name, engine.card.config, path, engine.card, device, engine)
     card = read_card(path)
     return Model(card.name, card.config, path, card, device)
+
+
+def load_or_build(name: str) -> Model:
+    """As `load_model`; a preset without weights is built with random ones, and its handle has no card."""
+    if name not in PRESETS or (WEIGHTS / f"{name}.safetensors").is_file():
+        return load_model(name)
+    from unmingle.models import build_model
+
+    return Model.from_network(build_model(PRESETS[name]), name=name)
 
 
 def require_sound_alone(config: ModelConfig, *, name: str) -> None:
@@ -209,7 +233,7 @@ def _find(name_or_path: str | Path) -> Path:
     path = Path(name_or_path).expanduser()
     if path.exists():
         return path
-    if isinstance(name_or_path, Path) or path.suffix == ".safetensors":
+    if isinstance(name_or_path, Path) or path.suffix in {".safetensors", ONNX_SUFFIX}:
         raise MissingFileError(f"there is no weights file {path}; check the path")
     if _HUB_ID.fullmatch(name):
         return fetch(name, cached_only=True)
