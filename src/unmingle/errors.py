@@ -14,6 +14,7 @@
     ├── ConfigError          ValueError         recipe or option with a wrong key, type or value
     ├── ManifestError        ValueError         a manifest line that cannot be used
     ├── MeasurementError     RuntimeError       the process that measures a network's cost died
+    ├── ExportError          RuntimeError       a network has no exported form, or it gives something else than torch
     └── MissingExtraError    ImportError        an optional dependency is not installed
 
 Each message says what came, what was wanted, and what to do.
@@ -79,6 +80,10 @@ class ManifestError(UnmingleError, ValueError):
 
 class MeasurementError(UnmingleError, RuntimeError):
     """The process that measures what a network costs died before it answered."""
+
+
+class ExportError(UnmingleError, RuntimeError):
+    """A network cannot be exported, or what was exported does not give what the network gives."""
 
 
 class MissingExtraError(UnmingleError, ImportError):

@@ -1,0 +1,1 @@
+"""Networks leave the house: ONNX graphs, each checked against torch before it gets its name."""
