@@ -114,6 +114,7 @@ def reach(model, mixture, sample):
 
 
 def test_nothing_from_beyond_the_latency_and_something_from_the_past(model):
+    assert model.latency == model.config.latency
     mixture, cut = noise(1, LENGTH), LENGTH - 40
     reached = reach(model, mixture, cut)
     assert not reached[cut + model.latency :].any()

@@ -48,7 +48,7 @@ _OUTER = {"encoder.conv.": "conv.0.conv.", "norm.": "conv.1.", "decoder.conv.": 
 _MEMORY = {"lstm.": "{kind}_net.rnn.", "linear.": "{kind}_net.proj.", "norm.": "{kind}_norm."}
 _BLOCK = {
     "frequency.norm.": "intra_norm.",
-    "frequency.lstm.lstm.": "intra_rnn.",
+    "frequency.network.lstm.": "intra_rnn.",
     "frequency.fold.conv.": "intra_linear.",
     "time.norm.": "inter_norm.",
     "time.segments.unit.lstm.": "inter_rnn.lstm.",

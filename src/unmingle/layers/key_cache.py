@@ -10,6 +10,7 @@ Letters: B items, H heads, T frames, M frames of the past, R reach, E width of a
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -71,6 +72,16 @@ def sight(frames: Tensor, n: int, *, recent: int, past: int, context: int | None
         seen_new = seen_new & (new_key > query - context)
         seen_old = seen_old & (old_key > query - context)
     return Sight(seen_old.expand(-1, n, -1).unsqueeze(1), seen_new)
+
+
+def runs(first: int, n: int, reach: int) -> Iterator[tuple[int, int, int]]:
+    """Cut `n` frames, of which `first` came before, at the borders: (start, end, recent frames at the start)."""
+    start = 0
+    while start < n:
+        recent = (first + start) % reach
+        end = min(n, start + reach - recent)
+        yield start, end, recent
+        start = end
 
 
 def attend_step(

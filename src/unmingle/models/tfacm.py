@@ -23,12 +23,12 @@ from torch import Tensor, nn
 from unmingle.errors import ConfigError
 from unmingle.layers.causal import CausalConv2d
 from unmingle.layers.frame_attention import CrossFrameAttention
-from unmingle.layers.key_cache import KeyCache, Sight, attend_step, init_cache, pass_border, sight
-from unmingle.layers.live_stft import LiveISTFT, LiveSTFT, OverlapState
+from unmingle.layers.grid import SequencePath
+from unmingle.layers.key_cache import KeyCache, Sight, attend_step, init_cache, pass_border, runs, sight
+from unmingle.layers.live_stft import LiveFrames, LiveState
 from unmingle.layers.norm import ChannelNorm
-from unmingle.layers.recurrent import FoldTaps, TapLSTM, padded_length, unfold_taps
+from unmingle.layers.recurrent import FoldTaps, TapLSTM, padded_length
 from unmingle.layers.segments import LSTMState, MemoryState, SegmentLSTM, SegmentMemory
-from unmingle.layers.state import step_by_phase
 from unmingle.layers.stft import STFT, without_offset
 from unmingle.models.base import StreamingModel, check_block, check_mixture
 from unmingle.presets.tfacm import TFACMConfig
@@ -36,21 +36,10 @@ from unmingle.presets.tfacm import TFACMConfig
 # --- F-Local: along the bins of each frame ----------------------------------------------------------------------------
 
 
-class FrequencyPath(nn.Module):
+def frequency_path(config: TFACMConfig) -> SequencePath:
     """Neighbouring bins as one vector, an LSTM from low to high, folded back. Frames know nothing of each other."""
-
-    def __init__(self, config: TFACMConfig) -> None:
-        super().__init__()
-        channels, self.kernel, self.stride = config.channels, config.kernel, config.stride
-        self.norm = ChannelNorm(channels, eps=config.eps)
-        self.lstm = TapLSTM(channels * self.kernel, channels, bidirectional=False)
-        self.fold = FoldTaps(channels, channels, self.kernel, self.stride)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, T, F, C), same out."""
-        bins = self.norm.channels_last(x).flatten(0, 1)  # (B * T, F, C)
-        vectors = unfold_taps(bins, self.kernel, self.stride)  # (B * T, L, C * kernel)
-        return x + self.fold(self.lstm(vectors)).view_as(x)
+    lstm = TapLSTM(config.channels * config.kernel, config.channels, bidirectional=False)
+    return SequencePath(lstm, config.channels, kernel=config.kernel, stride=config.stride, eps=config.eps)
 
 
 # --- T-Local: along the frames of each bin, in segments ---------------------------------------------------------------
@@ -143,7 +132,7 @@ class Block(nn.Module):
         self.n_bins = config.n_bins
         self.padded_bins = padded_length(config.n_bins, config.kernel, config.stride)
         self.reach = config.segment_hop
-        self.frequency = FrequencyPath(config)
+        self.frequency = frequency_path(config)
         self.time = TimePath(config)
         self.attention = CrossFrameAttention(
             config.channels,
@@ -158,7 +147,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, starts: LSTMState | None) -> tuple[Tensor, LSTMState]:
         """(B, T, F, C) and where its segments begin -> (B, T, F, C) and where they end."""
-        y, ends = self.time(self.frequency(self._pad(x)), starts)
+        y, ends = self.time(self._along_bins(x), starts)
         y = self.attention(y[:, :, : self.n_bins].permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         return self.gate(y), ends
 
@@ -170,7 +159,7 @@ class Block(nn.Module):
 
     def step(self, x: Tensor, state: BlockState, seen: Sight, *, recent: int) -> tuple[Tensor, BlockState]:
         """(B, T, F, C), `recent` frames into a segment hop and not beyond it."""
-        y, segments, taps = self.time.step(self.frequency(self._pad(x)), state.segments, state.taps)
+        y, segments, taps = self.time.step(self._along_bins(x), state.segments, state.taps)
         y = y[:, :, : self.n_bins].permute(0, 3, 1, 2)
         y, attention = attend_step(self.attention, y, state.attention, seen, recent=recent)
         return self.gate(y.permute(0, 2, 3, 1)), BlockState(segments, taps, attention)
@@ -181,24 +170,22 @@ class Block(nn.Module):
         attention = pass_border(state.attention, self.attention.context)
         return BlockState(segments, state.taps, attention), ended
 
-    def _pad(self, x: Tensor) -> Tensor:
-        """Zero bins on top, so that the vectors cover every bin; the time path carries them along."""
-        return F.pad(x, (0, 0, 0, self.padded_bins - self.n_bins)) if self.padded_bins > self.n_bins else x
+    def _along_bins(self, x: Tensor) -> Tensor:
+        """The frequency path, with zero bins on top so that its vectors cover every bin; the time path keeps them."""
+        padded = F.pad(x, (0, 0, 0, self.padded_bins - self.n_bins)) if self.padded_bins > self.n_bins else x
+        return self.frequency(padded.flatten(0, 1)).view_as(padded)
 
 
 # --- The model --------------------------------------------------------------------------------------------------------
 
 
-class TFACMState(NamedTuple):
-    """What a stream remembers."""
+class NetworkState(NamedTuple):
+    """What the network remembers between frames."""
 
-    hops: Tensor  # (B,) int64, taken so far
-    signal: Tensor  # (B, samples), the last ones
     encoder: Tensor  # (B, 2, F, 2), planes of the last frames
     blocks: tuple[BlockState, ...]
     memories: tuple[MemoryState, ...]  # one for each two neighbouring blocks
     decoder: Tensor  # (B, 2, F, C), features of the last frames
-    overlap: OverlapState
 
 
 class TFACM(StreamingModel):
@@ -208,8 +195,6 @@ class TFACM(StreamingModel):
         super().__init__()
         self.config: TFACMConfig = config
         self.transform = STFT(config.window, config.hop)
-        self.live_transform = LiveSTFT(config.window, config.hop)
-        self.live_inverse = LiveISTFT(config.window, config.hop)
         self.encoder = CausalConv2d(2, config.channels)
         self.norm = ChannelNorm(config.channels, eps=config.eps)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_blocks))
@@ -220,6 +205,13 @@ class TFACM(StreamingModel):
             nn.init.uniform_(parameter, -((9 * 2 * config.n_src) ** -0.5), (9 * 2 * config.n_src) ** -0.5)
         # The last layer of the published form looks one frame ahead without saying so.
         self.lookahead = 1 if config.form == "published" else config.deconv_lookahead
+        self.live = LiveFrames(
+            config.window,
+            config.hop,
+            n_src=config.n_src,
+            lookahead=self.lookahead,
+            period=None if config.attn_context is None else config.segment_hop,
+        )
 
     def forward(self, mixture: Tensor) -> Tensor:
         """Separate a batch of mixtures, (B, time) -> (B, S, time).
@@ -253,14 +245,14 @@ class TFACM(StreamingModel):
     @property
     def delay(self) -> int:
         """Samples by which the output of `step` lags behind its input."""
-        return self.config.delay
+        return self.live.delay
 
     @property
     def least(self) -> int:
         """The fewest samples that a whole stream may have: both its ends are mirrored."""
-        return self.config.window // 2 + 1
+        return self.live.least
 
-    def init_state(self, batch: int) -> TFACMState:
+    def init_state(self, batch: int) -> LiveState:
         """The state before the first sample.
 
         Raises:
@@ -271,18 +263,16 @@ class TFACM(StreamingModel):
                 "a TFACM of form 'published' hears the whole utterance before it answers, so it cannot stream; "
                 "form 'strict' has the same weights and streams, but has to be trained as such"
             )
-        config, like = self.config, self.encoder.conv.weight
-        return TFACMState(
-            hops=torch.zeros(batch, dtype=torch.int64, device=like.device),
-            signal=self.live_transform.init_state(batch, like=like),
-            encoder=self.encoder.init_state(batch, config.n_bins),
+        n_bins = self.config.n_bins
+        network = NetworkState(
+            encoder=self.encoder.init_state(batch, n_bins),
             blocks=tuple(block.init_state(batch) for block in self._chain),
             memories=tuple(self.memory.init_state(batch, block.padded_bins) for block in self._chain[1:]),
-            decoder=self.decoder.init_state(batch, config.n_bins),
-            overlap=self.live_inverse.init_state(batch, config.n_src, like=like),
+            decoder=self.decoder.init_state(batch, n_bins),
         )
+        return self.live.init_state(batch, network, like=self.encoder.conv.weight)
 
-    def step(self, block: Tensor, state: TFACMState) -> tuple[Tensor, TFACMState]:
+    def step(self, block: Tensor, state: LiveState) -> tuple[Tensor, LiveState]:
         """The next hops, (B, n * hop) -> (B, S, n * hop), `delay` samples late; and the state after them.
 
         Raises:
@@ -290,74 +280,41 @@ class TFACM(StreamingModel):
             SignalError: not floating point.
         """
         check_mixture(block)
-        check_block(block, hop=self.hop, batch=len(state.hops))
-        return step_by_phase(self._step, block, state, [self._phase(hops) for hops in state.hops.tolist()])
+        check_block(block, hop=self.hop, batch=len(state.frames.hops))
+        return self.live.step(block, state, self._separate)
 
-    def finish(self, rest: Tensor, state: TFACMState) -> Tensor:
+    def finish(self, rest: Tensor, state: LiveState) -> Tensor:
         """The end of a stream: (B, time) -> (B, S, time + delay).
 
         Raises:
             ShapeError: not (B, time), or the whole stream has fewer than `least` samples.
         """
-        whole = rest.shape[1] // self.hop * self.hop
-        parts: list[Tensor] = []
-        if whole:
-            part, state = self.step(rest[:, :whole], state)
-            parts.append(part)
-        end = step_by_phase(self._finish, rest[:, whole:], state, state.hops.tolist())[0]
-        return torch.cat([*parts, end], dim=2)
+        return self.live.finish(rest, state, self._separate)
 
     @property
     def _chain(self) -> tuple[Block, ...]:
         return tuple(cast("Iterable[Block]", self.blocks))
 
-    def _phase(self, hops: int) -> object:
-        """Streams of equal phase take the same course; beyond their beginning they need not be equally old."""
-        frames, reach = hops - self.config.lead + 1, self.config.segment_hop
-        return frames % reach if frames >= reach and self.config.attn_context is not None else (hops,)
-
-    def _step(self, block: Tensor, state: TFACMState) -> tuple[Tensor, TFACMState]:
-        """`step` for streams of one phase."""
-        hops = int(state.hops[0])
-        planes, signal = self.live_transform.step(block, state.signal, hops=hops)
-        planes, state = self._separate(planes, state)
-        samples, overlap = self.live_inverse.step(planes, state.overlap)
-        taken = state.hops + block.shape[1] // self.hop
-        return self._place(samples, hops, block.shape[1]), state._replace(hops=taken, signal=signal, overlap=overlap)
-
-    def _finish(self, rest: Tensor, state: TFACMState) -> tuple[Tensor, TFACMState]:
-        """`finish` for streams of one length, less than a hop at a time."""
-        hops = int(state.hops[0])
-        planes, state = self._separate(self.live_transform.finish(rest, state.signal, hops=hops), state)
-        if self.lookahead:
-            beyond = state.decoder.new_zeros(len(rest), 1, *state.decoder.shape[2:])
-            planes = torch.cat([planes, self._planes(self.decoder.step(beyond, state.decoder)[0])], dim=3)
-        samples, overlap = self.live_inverse.step(planes, state.overlap)
-        samples = torch.cat([samples, self.live_inverse.finish(overlap)], dim=2)
-        return self._place(samples, hops, rest.shape[1] + self.delay), state
-
-    def _separate(self, planes: Tensor, state: TFACMState) -> tuple[Tensor, TFACMState]:
-        """Frames through the network: (B, 2, T, F) -> (B, S, 2, T', F), where T' is T or, at the very start, less."""
-        config, reach = self.config, self.config.segment_hop
-        n_frames = planes.shape[2]
-        if n_frames == 0:
-            return planes.new_zeros(len(planes), config.n_src, 2, 0, config.n_bins), state
+    def _separate(
+        self, planes: Tensor, state: NetworkState, *, before: Tensor, last: bool
+    ) -> tuple[Tensor, NetworkState]:
+        """Frames through the network: (B, 2, T, F) -> (B, S, 2, T', F). See `FrameNetwork`."""
+        if planes.shape[2] == 0:
+            return planes.new_zeros(len(planes), self.config.n_src, *planes.shape[1:]), state
         x, encoder = self.encoder.step(planes.permute(0, 2, 3, 1), state.encoder)
         x = self.norm.channels_last(x)  # (B, T, F, C)
-        before = (state.hops - config.lead + 1).clamp(min=0)  # frames, (B,)
-        first, done = int(before[0]), 0
+        first, reach = int(before[0]), self.config.segment_hop
         blocks, memories, parts = state.blocks, state.memories, list[Tensor]()
-        while done < n_frames:  # up to the border of a segment hop at a time
-            recent = (first + done) % reach
-            n = min(reach - recent, n_frames - done)
-            part, blocks = self._walk(x[:, done : done + n], blocks, before + done, recent=recent)
-            if recent + n == reach:
+        for start, end, recent in runs(first, x.shape[1], reach):
+            part, blocks = self._walk(x[:, start:end], blocks, before + start, recent=recent)
+            if recent + end - start == reach:
                 blocks, memories = self._advance(blocks, memories)
             parts.append(part)
-            done += n
-        y, decoder = self.decoder.step(torch.cat(parts, dim=1) if len(parts) > 1 else parts[0], state.decoder)
+        if last:
+            parts.append(x.new_zeros(len(x), self.lookahead, *x.shape[2:]))
+        y, decoder = self.decoder.step(torch.cat(parts, dim=1), state.decoder)
         planes = self._planes(y[:, self.lookahead :] if first == 0 else y)
-        return planes, state._replace(encoder=encoder, blocks=blocks, memories=memories, decoder=decoder)
+        return planes, NetworkState(encoder, blocks, memories, decoder)
 
     def _walk(
         self, x: Tensor, states: tuple[BlockState, ...], before: Tensor, *, recent: int
@@ -390,10 +347,3 @@ class TFACM(StreamingModel):
         """(B, T, F, 2S) -> (B, S, 2, T, F)."""
         planes = y.permute(0, 3, 1, 2).unflatten(1, (-1, 2))
         return without_offset(planes) if self.config.dc == "remove" else planes
-
-    def _place(self, samples: Tensor, hops: int, length: int) -> Tensor:
-        """Put what was synthesised after `hops` hops where it belongs in an output that lags by `delay`."""
-        missing = min(length, max(0, self.delay - self.hop * hops - self.config.window // 2))
-        placed = F.pad(samples, (missing, 0))[..., :length] if missing else samples[..., :length]
-        early = min(length, max(0, self.delay - self.hop * hops))  # before sample 0
-        return F.pad(placed[..., early:], (early, 0)) if early else placed
