@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from unmingle._version import __version__
-from unmingle.cli import data, doctor, evaluate, import_, models, profile, separate, stream, train
+from unmingle.cli import data, doctor, evaluate, export, import_, models, profile, separate, stream, train
 from unmingle.cli.console import emit, example, fail, logged_warnings
 from unmingle.cli.ending import tidy_end
 from unmingle.errors import UnmingleError
@@ -36,6 +36,7 @@ app.command("train", epilog=train.EXAMPLE)(train.train)
 app.command("import", epilog=import_.EXAMPLE)(import_.import_command)
 app.add_typer(models.models, name="models", epilog=models.EXAMPLE)
 app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
+app.command("export", epilog=export.EXAMPLE)(export.export)
 app.command("profile", epilog=profile.EXAMPLE)(profile.profile)
 app.add_typer(data.data, name="data", epilog=data.EXAMPLE)
 app.command("doctor", epilog=doctor.EXAMPLE)(doctor.doctor)
