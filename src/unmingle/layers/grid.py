@@ -6,14 +6,17 @@ Letters: B items, T frames, F bins, C channels, L positions of a sequence. In me
 
 from __future__ import annotations
 
-from typing import Protocol, cast
+from typing import NamedTuple, Protocol, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from unmingle.layers.frame_attention import CrossFrameAttention
+from unmingle.layers.key_cache import KeyCache, Sight, attend_step, init_cache, pass_border
 from unmingle.layers.norm import ChannelNorm
-from unmingle.layers.recurrent import FoldTaps, look_back, padded_length, unfold_taps
+from unmingle.layers.recurrent import FoldTaps, LSTMState, TapLSTM, look_back, padded_length, unfold_taps
+from unmingle.layers.state import map_state
 
 LARGEST_GROUP = 1 << 22  # numbers in the vectors that are made at a time outside training; bounds the memory
 
@@ -22,6 +25,14 @@ class SequenceNetwork(Protocol):
     """A module from (B, L, features) to (B, L, out_features)."""
 
     out_features: int
+
+
+class PathState(NamedTuple):
+    """What a causal path remembers."""
+
+    past: Tensor  # (B, kernel - 1, C), the last positions, normed
+    network: LSTMState  # (B, hidden)
+    taps: Tensor  # (B, kernel - 1, hidden), the last vectors
 
 
 class SequencePath(nn.Module):
@@ -64,6 +75,26 @@ class SequencePath(nn.Module):
         vectors = unfold_taps(look_back(normed, self.kernel) if self.causal else normed, self.kernel, self.stride)
         return x + self.fold(self.network(vectors))
 
+    def init_state(self, batch: int) -> PathState:
+        """If causal, and the network is a `TapLSTM`: nothing heard."""
+        weight, taps = self.norm.weight, self.fold.init_state(batch)
+        past = weight.new_zeros(batch, self.kernel - 1, weight.shape[0])
+        return PathState(past, cast(TapLSTM, self.network).init_state(batch), taps)
+
+    def step(self, x: Tensor, state: PathState) -> tuple[Tensor, PathState]:
+        """If causal, and the network is a `TapLSTM`: the next positions, (B, L, C), same out; and the state."""
+        joined = torch.cat([state.past, self.norm.channels_last(x)], dim=1)
+        y, network = cast(TapLSTM, self.network).step(unfold_taps(joined, self.kernel), state.network)
+        folded, taps = self.fold.step(y, state.taps)
+        return x + folded, PathState(joined[:, x.shape[1] :], network, taps)
+
+
+class GridState(NamedTuple):
+    """What a causal block remembers; for each bin the state of its sequence."""
+
+    temporal: PathState  # (B, F, ...)
+    attention: KeyCache
+
 
 class GridBlock(nn.Module):
     """The path along bins, the path along frames, then attention across frames; (B, T, F, C), same out.
@@ -80,11 +111,37 @@ class GridBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, F, C), same out."""
         n_frames, n_bins = x.shape[1:3]
-        y = F.pad(x, (0, 0, 0, _missing(n_bins, self.spectral), 0, _missing(n_frames, self.temporal)))
-        y = self.spectral(y.flatten(0, 1)).view_as(y)
+        y = self._along_bins(F.pad(x, (0, 0, 0, 0, 0, _missing(n_frames, self.temporal))))
         columns = y.transpose(1, 2)  # (B, F, T, C)
         y = self.temporal(columns.flatten(0, 1)).view_as(columns).transpose(1, 2)
         return self.attention(y[:, :n_frames, :n_bins].permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+    def init_state(self, batch: int, *, reach: int) -> GridState:
+        """If causal: nothing heard; the attention passes a border every `reach` frames."""
+        attention = cast(CrossFrameAttention, self.attention)
+        n_bins = attention.n_bins + _missing(attention.n_bins, self.spectral)
+        temporal = map_state(
+            lambda tensor: tensor.unflatten(0, (batch, n_bins)), self.temporal.init_state(batch * n_bins)
+        )
+        return GridState(temporal, init_cache(attention, batch, reach=reach))
+
+    def step(self, x: Tensor, state: GridState, seen: Sight, *, recent: int, border: bool) -> tuple[Tensor, GridState]:
+        """If causal: the next frames, (B, T, F, C), same out; and the state. `border`: one comes right after them."""
+        n_bins = x.shape[2]
+        columns = self._along_bins(x).transpose(1, 2)  # (B, F, T, C)
+        y, temporal = self.temporal.step(
+            columns.flatten(0, 1), map_state(lambda one: one.flatten(0, 1), state.temporal)
+        )
+        y = y.view_as(columns)[:, :n_bins].permute(0, 3, 2, 1)  # (B, C, T, F)
+        attention = cast(CrossFrameAttention, self.attention)
+        y, cache = attend_step(attention, y, state.attention, seen, recent=recent)
+        cache = pass_border(cache, attention.context) if border else cache
+        temporal = map_state(lambda one: one.unflatten(0, columns.shape[:2]), temporal)
+        return y.permute(0, 2, 3, 1), GridState(temporal, cache)
+
+    def _along_bins(self, x: Tensor) -> Tensor:
+        y = F.pad(x, (0, 0, 0, _missing(x.shape[2], self.spectral)))
+        return self.spectral(y.flatten(0, 1)).view_as(y)
 
 
 def deviation(signal: Tensor) -> Tensor:

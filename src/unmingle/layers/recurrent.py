@@ -5,7 +5,7 @@ Letters: B any batch of sequences, C channels, L positions, K kernel, H features
 
 from __future__ import annotations
 
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -33,6 +33,13 @@ def padded_length(length: int, kernel: int, stride: int) -> int:
     return steps * stride + kernel
 
 
+class LSTMState(NamedTuple):
+    """Of one layer, the same shape both."""
+
+    hidden: Tensor
+    cell: Tensor
+
+
 class TapLSTM(nn.Module):
     """One LSTM layer along (B, L, features), one way or both ways: (B, L, hidden) or (B, L, 2 * hidden).
 
@@ -47,6 +54,16 @@ class TapLSTM(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, L, features) -> (B, L, out_features)."""
         return self.lstm(x)[0]
+
+    def init_state(self, batch: int) -> LSTMState:
+        """If one way: nothing heard, (B, hidden)."""
+        zeros = cast("Tensor", self.lstm.weight_hh_l0).new_zeros(batch, self.lstm.hidden_size)
+        return LSTMState(zeros, zeros)
+
+    def step(self, x: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
+        """If one way: (B, L, features) and the state before -> (B, L, hidden) and the state after."""
+        y, (hidden, cell) = self.lstm(x, (state.hidden.unsqueeze(0), state.cell.unsqueeze(0)))
+        return y, LSTMState(hidden.squeeze(0), cell.squeeze(0))
 
 
 class FoldTaps(nn.Module):

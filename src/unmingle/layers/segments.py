@@ -22,15 +22,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unmingle.layers.norm import ChannelNorm
+from unmingle.layers.recurrent import LSTMState
 
 EPS = 1e-8  # of the norms in this file, as published
-
-
-class LSTMState(NamedTuple):
-    """Of one layer, the same shape both."""
-
-    hidden: Tensor
-    cell: Tensor
 
 
 class ResidualLSTM(nn.Module):

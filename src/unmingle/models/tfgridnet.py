@@ -13,16 +13,23 @@ Letters: B items, T frames, F bins, C channels, S sources.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import NamedTuple, cast
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from unmingle.errors import ConfigError
 from unmingle.layers.causal import CausalConv2d
 from unmingle.layers.frame_attention import CrossFrameAttention
-from unmingle.layers.grid import GridBlock, SequencePath, deviation
+from unmingle.layers.grid import GridBlock, GridState, SequencePath, deviation
+from unmingle.layers.key_cache import runs, sight
+from unmingle.layers.live_stft import LiveFrames, LiveState
 from unmingle.layers.norm import ChannelNorm, GlobalLayerNorm
 from unmingle.layers.recurrent import TapLSTM
 from unmingle.layers.stft import STFT
-from unmingle.models.base import SeparationModel, check_mixture
+from unmingle.models.base import StreamingModel, check_block, check_mixture
 from unmingle.presets.tfgridnet import TFGridNetConfig
 
 
@@ -47,7 +54,18 @@ def _block(config: TFGridNetConfig) -> GridBlock:
     return GridBlock(_path(config, causal=False), _path(config, causal=config.causal), attention)
 
 
-class TFGridNet(SeparationModel):
+REACH = 32  # frames of a stream that are recent before they become past, see `layers.key_cache`
+
+
+class NetworkState(NamedTuple):
+    """What a causal network remembers between frames."""
+
+    encoder: Tensor  # (B, 2, F, 2), planes of the last frames
+    blocks: tuple[GridState, ...]
+    decoder: Tensor  # (B, 2, F, C), features of the last frames
+
+
+class TFGridNet(StreamingModel):
     """Waveform -> STFT -> blocks -> complex spectrum of each source -> estimates. Any length and level."""
 
     def __init__(self, config: TFGridNetConfig) -> None:
@@ -55,6 +73,8 @@ class TFGridNet(SeparationModel):
         self.config: TFGridNetConfig = config
         channels, planes = config.channels, 2 * config.n_src
         self.transform = STFT(config.window, config.hop)
+        period = None if config.attn_context is None else REACH
+        self.live = LiveFrames(config.window, config.hop, n_src=config.n_src, period=period)
         self.blocks = nn.ModuleList(_block(config) for _ in range(config.n_blocks))
         if config.causal:
             self.encoder = CausalConv2d(2, channels)
@@ -94,3 +114,76 @@ class TFGridNet(SeparationModel):
         """(B, T, F, C) -> (B, S, 2, T, F)."""
         planes = self.decoder(x).permute(0, 3, 1, 2) if self.config.causal else self.decoder(x.permute(0, 3, 1, 2))
         return planes.unflatten(1, (-1, 2))
+
+    @property
+    def hop(self) -> int:
+        """Samples that `step` takes, or a multiple of them."""
+        return self.config.hop
+
+    @property
+    def delay(self) -> int:
+        """Samples by which the output of `step` lags behind its input."""
+        return self.live.delay
+
+    @property
+    def least(self) -> int:
+        """The fewest samples that a whole stream may have."""
+        return self.live.least
+
+    def init_state(self, batch: int) -> LiveState:
+        """The state before the first sample.
+
+        Raises:
+            ConfigError: the network is not causal.
+        """
+        if not isinstance(self.encoder, CausalConv2d) or not isinstance(self.decoder, CausalConv2d):
+            raise ConfigError("this TF-GridNet hears the whole mixture before it answers; only a causal one streams")
+        network = NetworkState(
+            encoder=self.encoder.init_state(batch, self.config.n_bins),
+            blocks=tuple(block.init_state(batch, reach=REACH) for block in self._chain),
+            decoder=self.decoder.init_state(batch, self.config.n_bins),
+        )
+        return self.live.init_state(batch, network, like=self.encoder.conv.weight)
+
+    def step(self, block: Tensor, state: LiveState) -> tuple[Tensor, LiveState]:
+        """The next hops, (B, n * hop) -> (B, S, n * hop), `delay` samples late; and the state after them.
+
+        Raises:
+            ShapeError: not (B, n * hop).
+            SignalError: not floating point.
+        """
+        check_mixture(block)
+        check_block(block, hop=self.hop, batch=len(state.frames.hops))
+        return self.live.step(block, state, self._separate)
+
+    def finish(self, rest: Tensor, state: LiveState) -> Tensor:
+        """The end of a stream: (B, time) -> (B, S, time + delay).
+
+        Raises:
+            ShapeError: not (B, time), or the whole stream has fewer than `least` samples.
+        """
+        return self.live.finish(rest, state, self._separate)
+
+    @property
+    def _chain(self) -> tuple[GridBlock, ...]:
+        return tuple(cast("Iterable[GridBlock]", self.blocks))
+
+    def _separate(
+        self, planes: Tensor, state: NetworkState, *, before: Tensor, last: bool
+    ) -> tuple[Tensor, NetworkState]:
+        """Frames through the network: (B, 2, T, F) -> (B, S, 2, T, F), as a `FrameNetwork` that looks at no later one."""
+        del last
+        if planes.shape[2] == 0:
+            return planes.new_zeros(len(planes), self.config.n_src, *planes.shape[1:]), state
+        x, encoder = cast(CausalConv2d, self.encoder).step(planes.permute(0, 2, 3, 1), state.encoder)
+        x = cast(ChannelNorm, self.norm).channels_last(x)  # (B, T, F, C)
+        blocks, parts, context = list(state.blocks), list[Tensor](), self.config.attn_context
+        for start, end, recent in runs(int(before[0]), x.shape[1], REACH):
+            y, past = x[:, start:end], blocks[0].attention.past_keys.shape[2]
+            seen = sight(before + start, end - start, recent=recent, past=past, context=context)
+            border = recent + end - start == REACH
+            for number, block in enumerate(self._chain):
+                y, blocks[number] = block.step(y, blocks[number], seen, recent=recent, border=border)
+            parts.append(y)
+        y, decoder = cast(CausalConv2d, self.decoder).step(torch.cat(parts, dim=1), state.decoder)
+        return y.permute(0, 3, 1, 2).unflatten(1, (-1, 2)), NetworkState(encoder, tuple(blocks), decoder)

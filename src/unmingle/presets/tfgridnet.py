@@ -62,6 +62,12 @@ class TFGridNetConfig:
             )
 
     @property
+    def latency(self) -> int | None:
+        """Samples from an input sample to its estimate, fed hop by hop; None unless causal."""
+        lead = -(-self.window // (2 * self.hop))  # hops until the first frame is whole
+        return lead * self.hop + self.window // 2 if self.causal else None
+
+    @property
     def n_bins(self) -> int:
         """Frequencies of a frame."""
         return self.window // 2 + 1
