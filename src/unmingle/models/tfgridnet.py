@@ -171,7 +171,7 @@ class TFGridNet(StreamingModel):
     def _separate(
         self, planes: Tensor, state: NetworkState, *, before: Tensor, last: bool
     ) -> tuple[Tensor, NetworkState]:
-        """Frames through the network: (B, 2, T, F) -> (B, S, 2, T, F), as a `FrameNetwork` that looks at no later one."""
+        """Frames through the network, (B, 2, T, F) -> (B, S, 2, T, F): a `FrameNetwork` that looks at no later one."""
         del last
         if planes.shape[2] == 0:
             return planes.new_zeros(len(planes), self.config.n_src, *planes.shape[1:]), state
