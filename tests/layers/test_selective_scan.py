@@ -1,5 +1,6 @@
 # ruff: noqa: N803, N806  (A, B, C, D are the letters of the recurrence)
 import logging
+import os
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -15,7 +16,8 @@ from unmingle.layers.selective_scan import describe_backends, operator, plain, s
 
 VECTORS = load_file(Path(__file__).parents[1] / "vectors" / "selective_scan.safetensors")
 CASES = sorted({key.split("/")[0] for key in VECTORS})
-HERE = ["plain", "stepwise", "compiled"]
+INTERPRETING = os.environ.get("TRITON_INTERPRET") == "1"  # as in a process that test_triton_scan.py starts
+HERE = ["plain", "stepwise", "compiled"] + ["triton"] * INTERPRETING
 
 
 def drawn(n=2, d=5, length=9, states=3, dtype=torch.float32):
@@ -30,15 +32,17 @@ def drawn(n=2, d=5, length=9, states=3, dtype=torch.float32):
 
 
 @pytest.fixture(params=HERE)
-def backend(request):
+def backend(request, monkeypatch):
     if request.param == "compiled":
         pytest.importorskip("numba")
+    if request.param == "triton":
+        monkeypatch.setitem(room._DEVICES, "triton", "cpu")
     return request.param
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_published_scan_is_reproduced(case, backend):
-    for dtype in [torch.float32] if backend == "compiled" else [torch.float32, torch.float64]:
+    for dtype in [torch.float32] if backend in room._DEVICES else [torch.float32, torch.float64]:
         check_vector(case, dtype, backend)
 
 
@@ -176,8 +180,25 @@ def test_without_numba_it_says_so_once_and_works(monkeypatch, caplog):
         with caplog.at_level(logging.WARNING):
             for _ in range(2):
                 assert room.choose_backend(torch.empty(0)) == "stepwise"
-        assert describe_backends().startswith("stepwise of plain, stepwise (numba would bring compiled")
+        assert describe_backends().startswith("stepwise of plain, stepwise")
+        assert "numba would bring compiled" in describe_backends()
     finally:
         room._is_there.cache_clear()
     assert len(caplog.records) == 1
     assert "pip install 'unmingle[fast]'" in caplog.text
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("name", ["stepwise", "triton", "mamba_ssm"])
+def test_a_device_gives_the_values_and_gradients_of_the_plain_recurrence(name):
+    if not room._is_there(name):
+        pytest.skip(f"{name} is not installed")
+    for sizes in [(2, 5, 9, 3), (3, 130, 70, 16)]:
+        arguments = [value.cuda().requires_grad_() for value in drawn(*sizes)]
+        y, expected = core_scan(arguments, name)[0], plain.scan(*arguments)[0]
+        torch.testing.assert_close(y, expected, rtol=1e-4, atol=1e-4)
+        dy = torch.randn_like(y)
+        gradients = (torch.autograd.grad(result, arguments, dy) for result in (y, expected))
+        for gradient, wanted in zip(*gradients, strict=True):
+            assert (gradient - wanted).abs().max() <= 1e-4 * wanted.abs().max()

@@ -1,11 +1,12 @@
 """Selective scan, the recurrence inside Mamba, by whichever back end is fastest where the tensors are.
 
-| back end  | runs on                  | needs       | file         |
-|-----------|--------------------------|-------------|--------------|
-| plain     | anything                 | nothing     | plain.py     |
-| stepwise  | anything                 | nothing     | stepwise.py  |
-| compiled  | the processor, float32   | numba       | compiled.py  |
-| mamba_ssm | CUDA                     | mamba-ssm   | fused.py     |
+| back end  | runs on                  | needs       | file              |
+|-----------|--------------------------|-------------|-------------------|
+| plain     | anything                 | nothing     | plain.py          |
+| stepwise  | anything                 | nothing     | stepwise.py       |
+| compiled  | the processor, float32   | numba       | compiled.py       |
+| triton    | CUDA, float32            | triton      | triton_kernels.py |
+| mamba_ssm | CUDA, float32            | mamba-ssm   | fused.py          |
 
 All compute the same, which a test demands; all compute in float32 at least, whatever an autocast region says.
 Source: Gu and Dao, "Mamba: linear-time sequence modeling with selective state spaces", arXiv:2312.00752.
@@ -28,7 +29,8 @@ from unmingle.layers.selective_scan import operator, plain
 
 logger = logging.getLogger(__name__)
 
-_NEEDS = {"plain": None, "stepwise": None, "compiled": "numba", "mamba_ssm": "mamba_ssm"}
+_NEEDS = {"plain": None, "stepwise": None, "compiled": "numba", "triton": "triton", "mamba_ssm": "mamba_ssm"}
+_DEVICES = {"compiled": "cpu", "triton": "cuda", "mamba_ssm": "cuda"}
 BACKENDS = tuple(_NEEDS)
 
 
@@ -109,7 +111,9 @@ def _scan_unfused(
 def choose_backend(u: Tensor) -> str:
     """The fastest back end for tensors like this one."""
     if u.is_cuda and u.dtype == torch.float32:
-        return "mamba_ssm" if _is_there("mamba_ssm") else "stepwise"
+        if _is_there("mamba_ssm"):
+            return "mamba_ssm"
+        return "triton" if _is_there("triton") and _triton_works(u.device) else "stepwise"
     if u.device.type == "cpu" and u.dtype == torch.float32 and _is_there("compiled"):
         return "compiled"
     return "stepwise"
@@ -141,6 +145,18 @@ def _is_there(name: str) -> bool:
     return True
 
 
+@cache
+def _triton_works(device: torch.device) -> bool:
+    from unmingle.layers.selective_scan import triton_kernels
+
+    error = triton_kernels.works(device)
+    if error is not None:
+        logger.warning(
+            "Triton fails on %s (%s), so state space layers run many times slower than they could", device, error
+        )
+    return error is None
+
+
 def _checked(backend: str, u: Tensor) -> str:
     if backend not in _NEEDS:
         raise ConfigError(
@@ -148,7 +164,7 @@ def _checked(backend: str, u: Tensor) -> str:
         )
     if not _is_there(backend):
         raise ConfigError(f"the scan back end {backend} needs {_NEEDS[backend]}, which cannot be imported; use auto")
-    wanted = {"compiled": "cpu", "mamba_ssm": "cuda"}.get(backend)
+    wanted = _DEVICES.get(backend)
     if wanted and (u.device.type != wanted or u.dtype != torch.float32):
         raise ConfigError(
             f"the scan back end {backend} wants float32 on {wanted}; got {u.dtype} on {u.device}; use auto"

@@ -22,8 +22,11 @@ class Kernels(Protocol):
     backward: Callable[..., tuple[Tensor, Tensor, Tensor, Tensor, Tensor]]
 
 
+KERNELS = {"stepwise": "stepwise", "compiled": "compiled", "triton": "triton_kernels"}  # back end -> file
+
+
 def _kernels(backend: str) -> Kernels:
-    return cast(Kernels, import_module(f"unmingle.layers.selective_scan.{backend}"))
+    return cast(Kernels, import_module(f"unmingle.layers.selective_scan.{KERNELS[backend]}"))
 
 
 @torch.library.custom_op("unmingle::scan", mutates_args=())
@@ -77,7 +80,7 @@ SCAN = torch.ops.unmingle.scan  # for those who count operations: (u, delta, A, 
 
 
 def scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, *, backend: str) -> tuple[Tensor, Tensor]:
-    """As `plain.scan`, by a module of this folder that has `forward` and `backward`."""
+    """As `plain.scan`, by one of `KERNELS`."""
     tensors = (u, delta, A, B, C)
     training = torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
     y, last, _ = _scan(*tensors, CHUNK if training else max(1, u.shape[1]), backend)
