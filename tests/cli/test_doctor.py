@@ -76,6 +76,7 @@ def test_the_real_parts_of_this_installation_work() -> None:
         "sound files": True,
         "video files": True,
         "resampling": True,
+        "selective scan": True,
     }
 
 

@@ -39,7 +39,7 @@ class Package:
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
-    """Say what is installed, what is missing, and what to do about it.
+    """Say what is installed, what is missing, what to do.
 
     Leaves with exit code 1 when something is missing that every separation needs.
     """
@@ -150,6 +150,12 @@ def _resampling() -> str:
     return f"soxr {soxr.__version__}"
 
 
+def _selective_scan() -> str:
+    from unmingle.layers.selective_scan import describe_backends
+
+    return describe_backends()
+
+
 def _weights() -> str:
     from unmingle.inference.handle import list_models
 
@@ -164,5 +170,6 @@ _PARTS: dict[str, Callable[[], str]] = {
     "sound files": _sound_files,
     "video files": _video_files,
     "resampling": _resampling,
+    "selective scan": _selective_scan,
     "weights": _weights,
 }
