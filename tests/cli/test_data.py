@@ -81,3 +81,15 @@ def test_a_wrong_override_names_the_near_one(cli: Cli, recipe: Path, tmp_path: P
     assert ran.code == 1
     assert "did you mean 'seed'" in ran.err
     assert not (tmp_path / "out").exists()
+
+
+def test_an_interrupted_simulation_says_how_to_go_on(
+    cli: Cli, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_args: object, **_more: object) -> Path:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("unmingle.data.simulate.simulate", stop)
+    ran = cli("data", "simulate", recipe, "-o", tmp_path / "out")
+    assert ran.code == 130
+    assert "Interrupted; the same command goes on" in ran.err

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from unmingle.data.manifest import Entry, read_manifest, write_manifest
+from unmingle.data.manifest import _KEYS, Entry, entry_to_row, read_manifest, write_manifest
 from unmingle.errors import ManifestError, MissingFileError
 
 LINE = {"id": "a", "sample_rate": 8000, "mixture": "mix/a.wav", "sources": ["s1/a.wav", "s2/a.wav"]}
@@ -51,6 +51,7 @@ def test_every_key_of_the_format_survives(tmp_path: Path) -> None:
 
 
 words = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=8)
+others = words.filter(lambda word: word not in _KEYS)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -59,7 +60,7 @@ words = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=8)
     n_src=st.integers(1, 4),
     rate=st.integers(1, 96_000),
     noisy=st.booleans(),
-    extra=st.dictionaries(words, st.integers() | words | st.none() | st.lists(st.floats(allow_nan=False)), max_size=3),
+    extra=st.dictionaries(others, st.integers() | words | st.none() | st.lists(st.floats(allow_nan=False)), max_size=3),
 )
 def test_any_manifest_survives_a_round_trip(
     tmp_path: Path, ids: list[str], n_src: int, rate: int, noisy: bool, extra: dict[str, object]
@@ -93,10 +94,10 @@ def test_nothing_half_written_is_left(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"id": 3}, "line 1: wanted str under 'id', got 3"),
-        ({"sample_rate": "8000"}, "wanted int under 'sample_rate'"),
-        ({"mixture": None}, "wanted str under 'mixture'"),
-        ({"sources": "s1.wav"}, "wanted list under 'sources'"),
+        ({"id": 3}, "line 1: wanted a text under 'id', got 3"),
+        ({"sample_rate": "8000"}, "wanted a whole number under 'sample_rate'"),
+        ({"mixture": None}, "wanted a text under 'mixture'"),
+        ({"sources": "s1.wav"}, "wanted a list of paths under 'sources'"),
         ({"sources": []}, "`sources` is empty"),
         ({"sources": [1]}, "wanted a list of texts under 'sources'"),
         ({"speakers": ["a"]}, "1 speakers for 2 sources"),
@@ -108,14 +109,21 @@ def test_a_line_that_cannot_be_used_is_named(change: dict[str, object], message:
         read_manifest(written(tmp_path, {**LINE, **change}))
 
 
+def test_what_else_a_line_holds_never_replaces_what_is_known(tmp_path: Path) -> None:
+    entry = Entry("a", 8000, tmp_path / "a.wav", (tmp_path / "b.wav",), extra={"id": "b", "pair": "MF"})
+    assert entry_to_row(entry, tmp_path) == {
+        "id": "a", "sample_rate": 8000, "mixture": "a.wav", "sources": ["b.wav"], "pair": "MF"
+    }  # fmt: skip
+
+
 def test_a_misspelt_key_is_recognised(tmp_path: Path) -> None:
     row = {key.replace("mixture", "mixtures"): value for key, value in LINE.items()}
-    with pytest.raises(ManifestError, match="did you mean 'mixtures'"):
+    with pytest.raises(ManifestError, match="'mixture', there is no such key; did you mean 'mixtures'"):
         read_manifest(written(tmp_path, row))
 
 
 def test_ids_are_unique(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match="'a' appears twice"):
+    with pytest.raises(ManifestError, match="mixtures 1 and 2 have the same id, 'a'"):
         read_manifest(written(tmp_path, LINE, LINE))
 
 

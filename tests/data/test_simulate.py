@@ -62,6 +62,22 @@ def test_bytes_do_not_depend_on_the_number_of_processes(
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_an_interruption_of_several_processes_does_not_wait_for_all_mixtures(
+    recipe: SimulationRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "fork" not in multiprocessing.get_all_start_methods():
+        pytest.skip("no fork here")
+    monkeypatch.setattr("unmingle.data.simulate._START", "fork")
+
+    def stop(done: float, total: float | None) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        simulate(replace(recipe, n_mixtures=120), tmp_path / "out", n_workers=2, progress=stop)
+    assert len(list((tmp_path / "out" / "mixture").iterdir())) < 60
+
+
 def test_bytes_do_not_depend_on_interruptions(
     recipe: SimulationRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 emit(text), emit_json(value), table(...)      stdout
 note(text), warn(text), fail(text)            stderr
 logged_warnings()                             what rooms below log, to stderr
+interruptible(advice)                         how to go on after Ctrl-C, to stderr
 progress(title) as report                     stderr, a bar once two seconds have passed
 """
 
@@ -72,6 +73,16 @@ def logged_warnings() -> Generator[None]:
         yield
     finally:
         logger.removeHandler(warner)
+
+
+@contextmanager
+def interruptible(advice: str) -> Generator[None]:
+    """When the body is interrupted, say how to go on before everything ends."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        note(f"Interrupted; {advice}")
+        raise
 
 
 def fail(text: str) -> None:

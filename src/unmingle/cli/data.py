@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unmingle.cli.console import emit, emit_json, example, note, progress
+from unmingle.cli.console import emit, emit_json, example, interruptible, note, progress
 
 if TYPE_CHECKING:
     from unmingle.data.check import ManifestReport
@@ -30,7 +30,9 @@ def prepare(
         str, typer.Argument(metavar="CORPUS", help="folder, librispeech, libri2mix, wsj0-2mix, wham or lrs2-2mix.")
     ],
     root: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the corpus lies.")],
-    out_dir: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where the manifests go.")] = Path(),
+    out_dir: Annotated[
+        Path, typer.Option("--output-dir", "-o", metavar="DIR", help="Where the manifests go.")
+    ] = Path(),
     mixture: Annotated[
         str | None, typer.Option(help="Corpora of mixtures: folder of the mixtures, such as mix_both.")
     ] = None,
@@ -54,7 +56,7 @@ def simulate(
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings that replace the recipe's.")
     ] = None,
     out_dir: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for audio and manifest.")
+        Path, typer.Option("--output-dir", "-o", metavar="DIR", help="Folder for audio and manifest.")
     ] = Path("mixtures"),
     n_workers: Annotated[int, typer.Option("--workers", min=1, help="Processes; the files are the same for any.")] = 1,
     as_json: AsJson = False,
@@ -64,7 +66,8 @@ def simulate(
     from unmingle.simulation.recipe import load_simulation_recipe
 
     settings = load_simulation_recipe(recipe, overrides or [])
-    with progress("Simulating", unit="mixtures/s") as report:
+    advice = f"the same command goes on; what is made lies in {out_dir}"
+    with interruptible(advice), progress("Simulating", unit="mixtures/s") as report:
         manifest = simulate_recipe(settings, out_dir, n_workers=n_workers, progress=report)
     if as_json:
         emit_json({"manifest": str(manifest), "mixtures": settings.n_mixtures})
@@ -84,7 +87,10 @@ def check(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Open every file of a manifest and report what training or scoring would trip over. Exit code 1 on errors."""
+    """Look for what training or scoring would trip over.
+
+    Opens every file of a manifest and compares the mixtures with the sum of their parts. Exit code 1 on errors.
+    """
     from unmingle.data.check import check_manifest
 
     with progress("Checking", unit="mixtures/s") as report:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unmingle.cli.console import emit, emit_json, example, progress, warn
+from unmingle.cli.console import emit, emit_json, example, interruptible, progress, warn
 from unmingle.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def evaluate(
     ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
-    """Score a model, or separated files, against the true sources of a manifest.
+    """Score a model or separated files over a manifest.
 
     Each mixture is separated whole, by one pass of the network, and scored in the best order of its estimates. The
     folder gets scores.csv (one line per mixture), report.json, report.md, protocol.json and two plots. An interrupted
@@ -60,7 +60,8 @@ def evaluate(
     chosen = [name.strip() for name in metrics.split(",") if name.strip()]
     entries = read_manifest(manifest)[:limit]
     estimator = _estimator(model, estimates, pipeline=pipeline, device=device)
-    with progress("scoring", unit="mixtures/s") as advance:
+    advice = f"the same command with --resume goes on; what is scored lies in {out_dir}"
+    with interruptible(advice), progress("Scoring", unit="mixtures/s") as advance:
         evaluation = score(
             entries, estimator, out_dir, metrics=chosen, resume=resume, overwrite=overwrite, progress=advance
         )

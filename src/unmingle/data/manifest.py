@@ -19,6 +19,7 @@ from unmingle.data.files import write_text_atomically
 from unmingle.data.speech import is_lhotse, read_rows
 from unmingle.errors import ManifestError, MissingFileError, did_you_mean
 
+_KINDS = {str: "a text", int: "a whole number", list: "a list of paths"}
 _KEYS = ("id", "sample_rate", "mixture", "sources", "noise", "video", "speakers", "text")
 
 
@@ -69,7 +70,7 @@ def read_manifest(path: Path | str, *, sample_rate: int | None = None) -> list[E
     """
     path = Path(path)
     if not path.exists():
-        raise MissingFileError(f"there is no manifest {path}")
+        raise MissingFileError(f"there is no manifest {path}; check the name and the folder")
     if path.is_dir() or path.suffix == ".json":
         from unmingle.data.index import read_index
 
@@ -87,18 +88,20 @@ def read_manifest(path: Path | str, *, sample_rate: int | None = None) -> list[E
 
 
 def _refuse_twins(path: Path, entries: Iterable[Entry]) -> None:
-    seen: set[str] = set()
-    for entry in entries:
-        if entry.id in seen:
-            raise ManifestError(f"{path}: the id {entry.id!r} appears twice; ids must be unique")
-        seen.add(entry.id)
+    seen: dict[str, int] = {}
+    for number, entry in enumerate(entries, start=1):
+        if (first := seen.setdefault(entry.id, number)) != number:
+            raise ManifestError(
+                f"{path}: mixtures {first} and {number} have the same id, {entry.id!r}; give each its own"
+            )
 
 
 def _entry(where: str, row: Mapping[str, Any], folder: Path) -> Entry:
     for key, kind in (("id", str), ("sample_rate", int), ("mixture", str), ("sources", list)):
         if not isinstance(row.get(key), kind):
             near = "" if key in row else did_you_mean(key, set(row) - set(_KEYS))
-            raise ManifestError(f"{where}: wanted {kind.__name__} under {key!r}, got {row.get(key)!r}{near}")
+            came = f"got {row[key]!r}" if key in row else "there is no such key"
+            raise ManifestError(f"{where}: wanted {_KINDS[kind]} under {key!r}, {came}{near}")
     sources = _texts(where, row, "sources")
     if not sources:
         raise ManifestError(f"{where}: `sources` is empty; a mixture has at least one")
@@ -156,7 +159,8 @@ def entry_to_row(entry: Entry, folder: Path) -> dict[str, Any]:
         "speakers": list(entry.speakers),
         "text": list(entry.text),
     }
-    return {key: value for key, value in row.items() if value not in (None, [])} | dict(entry.extra)
+    extra = {key: value for key, value in entry.extra.items() if key not in _KEYS}
+    return {key: value for key, value in row.items() if value not in (None, [])} | extra
 
 
 def _relative(folder: Path, path: Path) -> str:

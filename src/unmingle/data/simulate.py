@@ -41,6 +41,7 @@ log = logging.getLogger(__name__)
 MANIFEST = "manifest.jsonl"
 RECIPE = "recipe.yaml"
 _DONE = ".done"
+_SHARE = 4  # mixtures that a process makes at a time: more than it takes to hand them over, less than a user waits for
 _START = "spawn"  # not forked: the parent may hold threads of torch by now
 
 
@@ -111,9 +112,13 @@ def _run(recipe: SimulationRecipe, out_dir: Path, todo: Sequence[int], n_workers
             studio.write(out_dir, number)
             yield 1
         return
-    shares = [share.tolist() for share in np.array_split(np.array(todo), min(len(todo), 8 * n_workers))]
+    shares = [todo[start : start + _SHARE] for start in range(0, len(todo), _SHARE)]
     with ProcessPoolExecutor(n_workers, get_context(_START), _open_studio, (recipe,)) as pool:
-        yield from pool.map(partial(_write_share, out_dir), shares)
+        try:
+            yield from pool.map(partial(_write_share, out_dir), shares)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)  # what is begun is finished, the rest is left
+            raise
 
 
 _studio: Studio | None = None  # of a worker process
