@@ -63,7 +63,9 @@ def test_what_was_written_is_printed_in_words_and_as_json(cli, tiny, tmp_path):
 @pytest.mark.usefixtures("graph", "agreeing")
 def test_the_written_file_separates(cli, tiny, tmp_path, recording):
     assert cli("export", tiny, "-o", tmp_path / "tiny.onnx").code == 0
-    ran = cli("separate", recording, "--model", tmp_path / "tiny.onnx", "-o", tmp_path / "tracks")
+    before = torch.get_num_threads()
+    ran = cli("separate", recording, "-m", tmp_path / "tiny.onnx", "-o", tmp_path / "tracks", "--threads", before + 1)
+    assert torch.get_num_threads() == before  # they are onnxruntime's
     assert ran.code == 0
     assert len(list((tmp_path / "tracks").glob("*.wav"))) == 2
 

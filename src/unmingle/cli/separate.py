@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,7 @@ from unmingle.cli.console import emit, emit_json, example, fail, note, progress,
 from unmingle.inference.report import SeparationOptions, TrackFormat
 
 if TYPE_CHECKING:
+    from unmingle.inference.handle import Model
     from unmingle.inference.inputs import Job
     from unmingle.inference.jobs import Outcome, Settings
 
@@ -73,8 +75,7 @@ def separate(
 
     options = SeparationOptions(keep_residual=keep_residual, gate=gate, level_dbfs=level_dbfs)
     jobs = plan_jobs(inputs, out_dir=out_dir, format=format)
-    chosen = choose_model(model, n_src=n_src, device=device)
-    _use_threads(threads)
+    chosen = _with_threads(choose_model(model, n_src=n_src, device=device), threads)
     settings = Settings(chosen, options, overwrite=overwrite, resume=resume, plot=plot)
     outcomes = _run(jobs, settings, quiet=as_json)
     if as_json:
@@ -83,11 +84,18 @@ def separate(
         raise typer.Exit(1)
 
 
-def _use_threads(threads: int | None) -> None:
-    if threads is not None:
-        import torch
+def _with_threads(model: Model, threads: int | None) -> Model:
+    """The model on that many threads: of torch, which has one setting for all, or of the engine of an exported file."""
+    from unmingle.inference.onnx_engine import OnnxEngine
 
-        torch.set_num_threads(threads)
+    if threads is None:
+        return model
+    if isinstance(model.engine, OnnxEngine):
+        return replace(model, engine=model.engine.with_threads(threads))
+    import torch
+
+    torch.set_num_threads(threads)
+    return model
 
 
 def _run(jobs: Sequence[Job], settings: Settings, *, quiet: bool) -> list[Outcome]:
