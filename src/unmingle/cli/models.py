@@ -25,7 +25,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def list_(
     as_json: AsJson = False,
 ) -> None:
-    """List the bundled models, then the presets, which can be built, trained and profiled but bring no weights."""
+    """List bundled models and presets.
+
+    Bundled models separate at once. Presets can be built, trained and profiled, and bring no weights.
+    """
     from unmingle.inference.handle import list_models
 
     entries = list_models()
@@ -53,7 +56,10 @@ def info(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Bundled model, preset, weights file or hub owner/name.")],
     as_json: AsJson = False,
 ) -> None:
-    """Say what a model is: rate, speakers, size, training data, licence, scores, configuration."""
+    """Say what a model is.
+
+    Rate, speakers, size, training data, licence, scores, configuration.
+    """
     from unmingle.inference.handle import list_models
     from unmingle.presets import PRESETS
 

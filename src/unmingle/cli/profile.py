@@ -22,10 +22,11 @@ def profile(
     repeats: Annotated[int, typer.Option("--repeats", min=1, help="Timed passes; the median counts.")] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Count parameters and multiply-accumulates, and measure speed and memory of one network.
+    """Measure the size, speed and memory of a network.
 
-    A preset is timed with random weights: they cost the same. Times are medians after a warm-up, in a fresh process per
-    number of threads, beside the rate of matrix products that this machine reached in between.
+    Counts parameters and multiply-accumulates for one second of signal; attention along time costs more per second in a
+    longer one. A preset is timed with random weights: they cost the same. Times are medians after a warm-up, in a fresh
+    process per number of threads, beside the rate of matrix products that this machine reached in between.
     """
     from unmingle.inference.handle import load_or_build
     from unmingle.metrics import cost

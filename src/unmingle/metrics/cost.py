@@ -124,7 +124,8 @@ class Profile:
 
     Attributes:
         parameters: see `count_parameters`.
-        macs_per_second: see `count_macs`, for one second of signal.
+        macs_per_second: see `count_macs`, for one second of signal; where there is attention along time, each second of
+            a longer signal costs more.
         fused_macs_per_second: see `count_fused_macs`, for one second of signal.
         seconds: length of the mixture that was timed.
         real_time_factor: processing time over signal time, median.
