@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from unmingle.layers.conv import ConvNorm, ConvNormAct, NormAct, PixelShuffle, depthwise, pointwise
+from unmingle.layers.conv import ConvNorm, ConvNormAct, NormAct, PixelShuffle, depthwise, nearest, pointwise
 
 
 def test_a_depthwise_filter_sees_its_own_channel_only():
@@ -42,6 +42,14 @@ def test_conv_norm_act_is_its_three_parts_in_order():
     block, x = ConvNormAct(pointwise(3, 4), 4), torch.randn(2, 3, 9)
     normed = F.group_norm(F.conv1d(x, block.conv.weight, block.conv.bias), 1, eps=1e-8)
     torch.testing.assert_close(block(x), torch.where(normed > 0, normed, 0.25 * normed), rtol=0, atol=1e-6)
+
+
+def test_joining_parts_is_the_convolution_of_their_concatenation():
+    torch.manual_seed(0)
+    block = ConvNormAct(pointwise(5, 4), 4)
+    parts = [torch.randn(2, 3, 11), torch.randn(2, 2, 6)]
+    together = torch.cat([nearest(part, 11) for part in parts], dim=1)
+    torch.testing.assert_close(block.joined(parts, 11), block(together), rtol=0, atol=1e-6)
 
 
 def test_the_shorter_blocks_leave_out_what_their_names_leave_out():

@@ -5,6 +5,8 @@ Letters: B batch, C channels, T time. PReLU always has one slope for all channel
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -23,11 +25,11 @@ class Depthwise(nn.Conv1d):
     def __init__(self, channels: int, kernel: int, stride: int = 1, bias: bool = True) -> None:
         super().__init__(channels, channels, kernel, stride, padding=kernel // 2, groups=channels, bias=bias)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (the name is torch's)
         """(B, C, T) -> (B, C, T')."""
         if torch.compiler.is_dynamo_compiling() and not torch.compiler.is_exporting():
-            return self.shifted(x)
-        return super().forward(x)
+            return self.shifted(input)
+        return super().forward(input)
 
     def shifted(self, x: Tensor) -> Tensor:
         """The same as a sum over the kernel's taps of the shifted input."""
@@ -97,6 +99,17 @@ class ConvNormAct(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C_in, T) -> (B, channels, T')."""
         return self.act(self.norm(self.conv(x)))
+
+    def joined(self, parts: Sequence[Tensor], length: int) -> Tensor:
+        """For a 1x1 convolution: the same for several maps that are made `length` frames long and concatenated.
+
+        Repeating frames and multiplying each of them commute, so every part (B, C_k, T_k) meets its columns of the
+        matrix at its own rate.
+        """
+        columns = self.conv.weight.split([part.shape[1] for part in parts], dim=1)  # each (channels, C_k, 1)
+        terms = [nearest(F.conv1d(x, matrix), length) for x, matrix in zip(parts, columns, strict=True)]
+        bias = 0 if self.conv.bias is None else self.conv.bias[:, None]
+        return self.act(self.norm(sum(terms[1:], terms[0]) + bias))
 
 
 class NormAct(nn.Module):

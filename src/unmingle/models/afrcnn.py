@@ -77,21 +77,12 @@ class Gather(nn.Module):
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """S maps -> (B, C, F_target)."""
-        if self.fuse_early and not self.summed:
-            return self._fuse_early(maps)
-        arriving = [self._bring(maps, int(source)) for source in self.paths]  # each (B, C, F_target)
+        arriving = [step(maps[int(k)]) for k, step in self.paths.items()]
+        length = maps[self.target].shape[-1]
+        if self.fuse_early and isinstance(self.fuse, ConvNormAct):
+            return self.fuse.joined(arriving, length)
+        arriving = [nearest(x, length) for x in arriving]  # each (B, C, F_target)
         return self.fuse(sum(arriving[1:], arriving[0]) if self.summed else torch.cat(arriving, dim=1))
-
-    def _bring(self, maps: Sequence[Tensor], source: int) -> Tensor:
-        x = self.paths[str(source)](maps[source])
-        return nearest(x, maps[self.target].shape[-1]) if source > self.target else x
-
-    def _fuse_early(self, maps: Sequence[Tensor]) -> Tensor:
-        conv, length = self.fuse.conv, maps[self.target].shape[-1]
-        columns = conv.weight.chunk(len(self.paths), dim=1)  # each (C, C, 1)
-        arriving = (self.paths[source](maps[int(source)]) for source in self.paths)
-        parts = [nearest(F.conv1d(x, matrix), length) for x, matrix in zip(arriving, columns, strict=True)]
-        return self.fuse.act(self.fuse.norm(sum(parts[1:], parts[0]) + conv.bias[:, None]))
 
 
 class Exchange(nn.ModuleList):
@@ -166,7 +157,8 @@ class SkippedBottomUp(nn.Module):
         super().__init__()
         hidden, above = config.hidden, range(1, config.depth)
         self.stages = nn.ModuleList([same_rate(hidden), *(half_rate(hidden) for _ in above)])
-        self.skips = nn.ModuleList(nn.Sequential(*(_half_rate_act(hidden) for _ in range(k))) for k in above)
+        chains = [[ConvNormAct(depthwise(hidden, KERNEL, stride=2), hidden) for _ in range(k)] for k in above]
+        self.skips = nn.ModuleList(nn.Sequential(*chain) for chain in chains)
         self.fuse = nn.ModuleList(ConvNormAct(pointwise(2 * hidden, hidden), hidden) for _ in above)
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -176,10 +168,6 @@ class SkippedBottomUp(nn.Module):
         for stage, skip, fuse in zip(others, self.skips, self.fuse, strict=True):
             maps.append(fuse(torch.cat([stage(maps[-1]), skip(x)], dim=1)))
         return maps
-
-
-def _half_rate_act(channels: int) -> ConvNormAct:
-    return ConvNormAct(depthwise(channels, KERNEL, stride=2), channels)
 
 
 # Connection schemes (Fig. 2): how the maps talk, and how they become one.
@@ -392,6 +380,10 @@ class AFRCNN(SeparationModel):
         masked = masks.unflatten(1, (self.config.n_src, -1)) * features.unsqueeze(1)  # (B, M, N, F)
         estimates = self.decoder(masked.flatten(1, 2))  # (B, M, padded time)
         return F.pad(estimates, (0, time - estimates.shape[-1]))  # a slice would fix in exported graphs whether it cuts
+
+    def unfolded_block(self) -> nn.Module:
+        """The block; of a synchronous network its exchange, which alone is unfolded."""
+        return self.separator.block.mix if self.separator.synchronous else self.separator.block
 
     def unused_parameters(self) -> frozenset[str]:
         """Phi serves from the second unfolding step on; published files hold it even where there is only one."""

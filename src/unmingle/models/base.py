@@ -28,6 +28,10 @@ class SeparationModel(nn.Module):
         """Names of parameters that published files hold although no output depends on them; mostly none."""
         return frozenset()
 
+    def unfolded_block(self) -> nn.Module | None:
+        """The block that a forward pass runs again and again on one shape, so that a compiler need see it only once."""
+        return None
+
 
 class StreamingModel(SeparationModel):
     """A causal network that also separates hop by hop; over a whole signal that gives what `forward` gives.

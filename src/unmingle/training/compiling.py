@@ -1,29 +1,38 @@
-"""`torch.compile` as an option: the probe that turns a missing compiler into one clear message."""
+"""`torch.compile` as an option: what of a training step is compiled, and one clear message where that cannot be."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar, cast
 
 import torch
+from torch import Tensor
 
 from unmingle.errors import ConfigError
+from unmingle.models.base import SeparationModel
 
-Function = TypeVar("Function", bound=Callable[..., object])
+Step = Callable[[Tensor, Tensor], Tensor]
 
 
-def compiled(function: Function, *, device: torch.device) -> Function:
-    """Compile a function for one shape of its arguments.
+def compiled(step: Step, *, network: SeparationModel, device: torch.device) -> Step:
+    """Compile a training step for one shape of its arguments.
+
+    A network that unfolds one block has that block compiled, in place; the compiler would otherwise see as many copies
+    of it as there are iterations, and take as many times as long. Of other networks the whole step is compiled.
 
     Args:
-        function: of tensors.
-        device: where they are; on the CPU a C++ compiler is called.
+        step: mixture and sources to loss, through the network.
+        network: the one that is trained.
+        device: where it is; on the CPU a C++ compiler is called.
 
     Raises:
         ConfigError: this machine cannot compile.
     """
     _probe(device)
-    return cast("Function", torch.compile(function, dynamic=False))
+    block = network.unfolded_block()
+    if block is None:
+        return torch.compile(step, dynamic=False)
+    block.compile(dynamic=False)
+    return step
 
 
 def _probe(device: torch.device) -> None:

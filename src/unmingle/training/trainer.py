@@ -186,7 +186,7 @@ class _Training(LightningModule):
 
     def on_train_start(self) -> None:
         if self._settings.compile:
-            self._step = compiled(self._plain_step, device=self.device)
+            self._step = compiled(self._plain_step, network=self.network, device=self.device)
         self._keeper.start(first=self.trainer.is_global_zero)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self._on_sigterm)  # the framework's own would end the run unsaved
@@ -252,7 +252,8 @@ class _Training(LightningModule):
 
     def _validate(self) -> None:
         first = self.trainer.is_global_zero
-        found = self._keeper.score(self._released.eval(), device=self.device) if first else None
+        with torch.compiler.set_stance("force_eager"):  # validation mixtures differ in length
+            found = self._keeper.score(self._released.eval(), device=self.device) if first else None
         self.network.train()
         found = self.trainer.strategy.broadcast(found)
         if self._keeper.note(found) and first:
