@@ -20,10 +20,10 @@ from unmingle.presets import PRESETS, TFACMConfig
 
 VECTORS = sorted(Path(__file__).parents[1].joinpath("vectors").glob("tfacm_model_*.safetensors"))
 TINY = TFACMConfig(
-    window=16, hop=4, channels=8, n_blocks=3, kernel=3, query_width=18, segment_size=6, attn_context=9, dropout=0.0
+    window=16, hop=4, channels=8, n_blocks=2, kernel=3, query_width=18, segment_size=6, attn_context=9, dropout=0.0
 )
 VARIANTS = {
-    "plain": {},
+    "plain": {"n_blocks": 3},
     "unbounded": {"attn_context": None},
     "short sight": {"attn_context": 1},
     "apart": {"overlap": False},
@@ -72,8 +72,7 @@ def test_the_published_size_has_its_multiplications():
 
 
 def test_the_published_size_has_its_parameters():
-    with torch.device("meta"):
-        model = build_model(PRESETS["tfacm"])
+    model = build_model(PRESETS["tfacm"])
     assert count_parameters(model) == 952_942
     assert sum(model.get_parameter(name).numel() for name in model.unused_parameters()) == 2
 
@@ -132,7 +131,7 @@ def test_the_published_form_hears_the_whole_utterance_first():
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("cut", [20, 83, 121])
+@pytest.mark.parametrize("cut", [20, 101])
 def test_another_future_changes_nothing_that_is_out_already(model, cut):
     mixture = noise(1, LENGTH)
     other = mixture.clone()
@@ -146,7 +145,7 @@ def test_another_future_changes_nothing_that_is_out_already(model, cut):
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("sizes", [[1], [3, 1], [25]], ids=str)
+@pytest.mark.parametrize("sizes", [[1], [7, 2]], ids=str)
 @pytest.mark.parametrize("length", [17, LENGTH])
 def test_steps_give_what_the_whole_gives(model, sizes, length):
     mixture = noise(2, length)

@@ -214,14 +214,15 @@ class TFACM(StreamingModel):
         )
 
     def forward(self, mixture: Tensor) -> Tensor:
-        """Separate a batch of mixtures, (B, time) -> (B, S, time).
+        """Separate a batch of mixtures, (B, time) -> (B, S, time). Zeros complete one up to half a window.
 
         Raises:
-            ShapeError: not (batch, time), or not more than half a window.
+            ShapeError: not (batch, time), or no samples.
             SignalError: not floating point.
         """
         check_mixture(mixture)
-        planes = self.transform(mixture)  # (B, 2, T, F)
+        time = mixture.shape[1]
+        planes = self.transform(F.pad(mixture, (0, max(0, self.live.least - time))))  # (B, 2, T, F)
         x = self.norm.channels_last(self.encoder(planes.permute(0, 2, 3, 1)))  # (B, T, F, C)
         starts: LSTMState | None = None
         for number, block in enumerate(self.blocks, start=1):
@@ -230,7 +231,7 @@ class TFACM(StreamingModel):
                 starts = self.memory(ends, shift=self.config.memory_shift)
         ahead = F.pad(x, (0, 0, 0, 0, 0, self.lookahead))
         planes = self._planes(self.decoder(ahead)[:, self.lookahead :])  # (B, S, 2, T, F)
-        return self.transform.inverse(planes.flatten(0, 1), mixture.shape[1]).unflatten(0, planes.shape[:2])
+        return self.transform.inverse(planes.flatten(0, 1), time).unflatten(0, planes.shape[:2])
 
     def unused_parameters(self) -> frozenset[str]:
         """Two numbers that published files hold although nothing reads them; and a memory between no two blocks."""
