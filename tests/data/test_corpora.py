@@ -13,7 +13,7 @@ import soundfile
 from unmingle.data.corpora import prepare
 from unmingle.data.manifest import read_manifest
 from unmingle.data.speech import genders_and_speakers, read_cuts
-from unmingle.errors import ConfigError, ManifestError, MissingFileError
+from unmingle.errors import ConfigError, ManifestError, MissingFileError, OutputExistsError
 
 Mixtures = Callable[..., Path]
 
@@ -96,3 +96,13 @@ def test_a_layout_that_does_not_fit_is_an_error(mixtures: Mixtures, tmp_path: Pa
         prepare("wham", tmp_path / "nowhere", tmp_path)
     with pytest.raises(ConfigError, match="did you mean 'wham'"):
         prepare("wahm", tmp_path, tmp_path)
+
+
+def test_a_manifest_that_holds_something_else_is_not_replaced_unasked(speech: Path, tmp_path: Path) -> None:
+    (prepared,) = prepare("folder", speech.parent / "speech", tmp_path / "out")
+    prepare("folder", speech.parent / "speech", tmp_path / "out")  # the same once more harms nobody
+    prepared.manifest.write_text("{}\n")
+    with pytest.raises(OutputExistsError, match="--overwrite"):
+        prepare("folder", speech.parent / "speech", tmp_path / "out")
+    prepare("folder", speech.parent / "speech", tmp_path / "out", overwrite=True)
+    assert prepared.manifest.read_text() != "{}\n"

@@ -14,7 +14,7 @@ import soundfile
 from unmingle.data.check import check_manifest
 from unmingle.data.manifest import read_manifest
 from unmingle.data.simulate import Studio, pair_type, simulate
-from unmingle.errors import OutputExistsError
+from unmingle.errors import MissingFileError, OutputExistsError
 from unmingle.simulation.recipe import SimulationRecipe
 
 
@@ -76,6 +76,15 @@ def test_an_interruption_of_several_processes_does_not_wait_for_all_mixtures(
     with pytest.raises(KeyboardInterrupt):
         simulate(replace(recipe, n_mixtures=120), tmp_path / "out", n_workers=2, progress=stop)
     assert len(list((tmp_path / "out" / "mixture").iterdir())) < 60
+
+
+@pytest.mark.parametrize("n_workers", [1, 2])
+def test_a_recipe_that_cannot_be_followed_leaves_nothing(
+    recipe: SimulationRecipe, tmp_path: Path, n_workers: int
+) -> None:
+    with pytest.raises(MissingFileError):
+        simulate(replace(recipe, noise=str(tmp_path / "nowhere")), tmp_path / "out", n_workers=n_workers)
+    assert not (tmp_path / "out").exists()
 
 
 def test_bytes_do_not_depend_on_interruptions(

@@ -36,12 +36,13 @@ def prepare(
     mixture: Annotated[
         str | None, typer.Option(help="Corpora of mixtures: folder of the mixtures, such as mix_both.")
     ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace manifests that are there.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Write the manifests of a corpus. `folder` is any tree speaker/*.wav. Audio is neither copied nor downloaded."""
     from unmingle.data.corpora import prepare as prepare_corpus
 
-    prepared = prepare_corpus(corpus, root, out_dir, mixture=mixture)
+    prepared = prepare_corpus(corpus, root, out_dir, mixture=mixture, overwrite=overwrite)
     if as_json:
         emit_json([{"manifest": str(one.manifest), "lines": one.n_lines} for one in prepared])
         return

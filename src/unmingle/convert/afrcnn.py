@@ -77,7 +77,7 @@ def _our_fields(arguments: Mapping[str, Any]) -> dict[str, Any]:
     for name in arguments:
         if name not in _ARGUMENTS:
             known = ", ".join((*_ARGUMENTS, "recurrent_mode"))
-            raise ConfigError(f"no public A-FRCNN takes {name!r}{did_you_mean(name, _ARGUMENTS)}; it takes {known}")
+            raise ConfigError(f"no public A-FRCNN takes {name!r}, only {known}{did_you_mean(name, _ARGUMENTS)}")
     return {_ARGUMENTS[name]: value for name, value in arguments.items()}
 
 
@@ -202,7 +202,7 @@ def _check_overrides(overrides: Mapping[str, Any], shown: Mapping[str, Any]) -> 
     known = [field.name for field in fields(AFRCNNConfig)]
     for name, value in overrides.items():
         if name not in known:
-            raise ConfigError(f"an A-FRCNN has no {name!r}{did_you_mean(name, known)}; it has {', '.join(known)}")
+            raise ConfigError(f"an A-FRCNN has no {name!r}, only {', '.join(known)}{did_you_mean(name, known)}")
         if name != "unfolding" and shown.get(name, value) != value:
             raise ConfigError(f"{name} was given as {value!r} but these weights are of {shown[name]!r}; leave it out")
 

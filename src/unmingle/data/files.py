@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmingle.audio.writing import AudioWriter
-from unmingle.errors import OutputError
+from unmingle.errors import OutputError, OutputExistsError
 from unmingle.simulation.mixing import INT16_STEPS
 
 
@@ -31,8 +31,15 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         draft.unlink(missing_ok=True)
 
 
-def write_text_atomically(path: Path, text: str) -> None:
-    """Write a text file in UTF-8, whole or not at all."""
+def write_text_atomically(path: Path, text: str, *, overwrite: bool = True) -> None:
+    """Write a text file in UTF-8, whole or not at all.
+
+    Raises:
+        OutputExistsError: another text is there, and `overwrite` was not asked for.
+        OutputError: it cannot be written.
+    """
+    if not overwrite and path.exists() and path.read_bytes() != text.encode():
+        raise OutputExistsError(f"{path} is already there and holds something else; add --overwrite to replace it")
 
     def write(draft: Path) -> None:
         draft.write_bytes(text.encode())

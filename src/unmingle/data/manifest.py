@@ -135,16 +135,17 @@ def _absolute(folder: Path, path: str) -> Path:
     return Path(os.path.normpath(folder / path))
 
 
-def write_manifest(path: Path | str, entries: Iterable[Entry]) -> None:
+def write_manifest(path: Path | str, entries: Iterable[Entry], *, overwrite: bool = True) -> None:
     """Write a manifest; paths become relative to its folder. A half-written one is never seen.
 
     Raises:
+        OutputExistsError: another manifest is there, and `overwrite` is False.
         OutputError: it cannot be written.
     """
     path = Path(path)
     folder = path.resolve().parent
     lines = [json.dumps(entry_to_row(entry, folder), ensure_ascii=False) for entry in entries]
-    write_text_atomically(path, "".join(line + "\n" for line in lines))
+    write_text_atomically(path, "".join(line + "\n" for line in lines), overwrite=overwrite)
 
 
 def entry_to_row(entry: Entry, folder: Path) -> dict[str, Any]:

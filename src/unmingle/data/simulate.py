@@ -75,10 +75,14 @@ def simulate(
         return manifest
     todo = [number for number in range(recipe.n_mixtures) if not _done_file(out_dir, number).is_file()]
     done = recipe.n_mixtures - len(todo)
-    for made in _run(recipe, out_dir, todo, n_workers):
-        done += made
-        if progress:
-            progress(done, recipe.n_mixtures)
+    try:
+        for made in _run(recipe, out_dir, todo, n_workers):
+            done += made
+            if progress:
+                progress(done, recipe.n_mixtures)
+    except BaseException:
+        _release(out_dir)
+        raise
     lines = [_done_file(out_dir, number).read_text(encoding="utf-8") for number in range(recipe.n_mixtures)]
     write_text_atomically(manifest, "".join(lines))
     shutil.rmtree(out_dir / _DONE)
@@ -98,6 +102,13 @@ def _claim(recipe: SimulationRecipe, out_dir: Path) -> None:
         write_text_atomically(known, text)
 
 
+def _release(out_dir: Path) -> None:
+    """Let go of a folder in which nothing was made yet, so that a mended recipe can have it."""
+    if [path.name for path in out_dir.iterdir()] == [RECIPE]:
+        (out_dir / RECIPE).unlink()
+        out_dir.rmdir()
+
+
 def _done_file(out_dir: Path, number: int) -> Path:
     return out_dir / _DONE / f"{number:06d}.json"
 
@@ -106,8 +117,8 @@ def _run(recipe: SimulationRecipe, out_dir: Path, todo: Sequence[int], n_workers
     """Make the mixtures; yields how many were finished at each step."""
     if not todo:
         return
+    studio = Studio.open(recipe)  # here even when others do the work: its errors are lost in a process that starts
     if n_workers <= 1:
-        studio = Studio.open(recipe)
         for number in todo:
             studio.write(out_dir, number)
             yield 1

@@ -114,9 +114,7 @@ def check_metrics(names: Iterable[str]) -> tuple[str, ...]:
     chosen = tuple(dict.fromkeys(names))
     for name in chosen:
         if name not in METRICS:
-            raise ConfigError(
-                f"there is no metric {name!r}{did_you_mean(name, METRICS)} Known are: {', '.join(METRICS)}"
-            )
+            raise ConfigError(f"there is no metric {name!r}, only {', '.join(METRICS)}{did_you_mean(name, METRICS)}")
         if name in PACKAGES and find_spec(PACKAGES[name]) is None:
             raise MissingExtraError(PACKAGES[name], extra="eval", purpose=f"the metric {name} (si_snr alone does not)")
     if not chosen:

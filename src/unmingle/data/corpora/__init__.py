@@ -24,8 +24,8 @@ class Prepared:
     n_lines: int
 
 
-# (corpus folder, output folder, name of the mixture folder or None) -> manifest and its number of lines
-Prepare = Callable[[Path, Path, str | None], Mapping[Path, int]]
+# (corpus folder, output folder, name of the mixture folder or None, overwrite) -> manifest and its number of lines
+Prepare = Callable[[Path, Path, str | None, bool], Mapping[Path, int]]
 
 CORPORA: dict[str, Prepare] = {
     "folder": prepare_folder,
@@ -37,7 +37,9 @@ CORPORA: dict[str, Prepare] = {
 }
 
 
-def prepare(corpus: str, root: Path | str, out_dir: Path | str, *, mixture: str | None = None) -> list[Prepared]:
+def prepare(
+    corpus: str, root: Path | str, out_dir: Path | str, *, mixture: str | None = None, overwrite: bool = False
+) -> list[Prepared]:
     """Write the manifests of a corpus.
 
     Args:
@@ -45,13 +47,15 @@ def prepare(corpus: str, root: Path | str, out_dir: Path | str, *, mixture: str 
         root: folder of the corpus.
         out_dir: where the manifests shall lie; their paths are relative to it.
         mixture: corpora of mixtures: which folder holds the mixtures, where there are several kinds.
+        overwrite: replace manifests that are there and hold something else.
 
     Raises:
+        OutputExistsError: such a manifest is there, and `overwrite` was not asked for.
         ConfigError: nobody knows this corpus.
         MissingFileError: the folder is not there.
         ManifestError: the folder is not laid out as the corpus is published.
     """
     if corpus not in CORPORA:
-        raise ConfigError(f"unknown corpus {corpus!r}{did_you_mean(corpus, CORPORA)}; known: {', '.join(CORPORA)}")
-    written = CORPORA[corpus](Path(root), Path(out_dir), mixture)
+        raise ConfigError(f"no corpus is called {corpus!r}, only {', '.join(CORPORA)}{did_you_mean(corpus, CORPORA)}")
+    written = CORPORA[corpus](Path(root), Path(out_dir), mixture, overwrite)
     return [Prepared(manifest, n_lines) for manifest, n_lines in written.items()]

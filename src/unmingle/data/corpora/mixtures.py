@@ -23,7 +23,13 @@ _WITHOUT_NOISE = frozenset({"mix", "mix_clean"})
 
 
 def prepare_mixtures(
-    root: Path, out_dir: Path, mixture: str | None, *, default_mixture: str, speakers_of: SpeakersOf | None
+    root: Path,
+    out_dir: Path,
+    mixture: str | None,
+    overwrite: bool,
+    *,
+    default_mixture: str,
+    speakers_of: SpeakersOf | None,
 ) -> dict[Path, int]:
     """One manifest of mixtures per split under a folder.
 
@@ -31,6 +37,7 @@ def prepare_mixtures(
         root: folder of the corpus, or of one split.
         out_dir: where the manifests shall lie; `wav8k/min/tt` becomes `wav8k-min-tt.jsonl`.
         mixture: name of the folder of the mixtures; None: the one that the published models were scored on.
+        overwrite: replace manifests that are there and hold something else.
         default_mixture: that one.
         speakers_of: the speakers' names from a file's stem; None: the names do not tell.
 
@@ -52,7 +59,7 @@ def prepare_mixtures(
         manifest = out_dir / f"{'-'.join(split.relative_to(root).parts) or root.resolve().name}.jsonl"
         if manifest in written:
             raise ManifestError(f"two splits under {root} are called {manifest.stem}; prepare them one by one")
-        write_manifest(manifest, entries)
+        write_manifest(manifest, entries, overwrite=overwrite)
         written[manifest] = len(entries)
     return written
 

@@ -14,14 +14,19 @@ from unmingle.data.speech import import_lhotse, list_speech
 from unmingle.errors import ManifestError, MissingFileError
 
 
-def prepare_folder(root: Path, out_dir: Path, mixture: str | None = None) -> dict[Path, int]:  # noqa: ARG001
+def prepare_folder(root: Path, out_dir: Path, mixture: str | None, overwrite: bool) -> dict[Path, int]:  # noqa: ARG001
     """A speech manifest of a tree in which the first folder names the speaker."""
     files = list_speech(root)
     rows = [{"path": file.path, "speaker": file.speaker, "seconds": _seconds(file.path)} for file in files]
-    return _write(out_dir / "speech.jsonl", rows)
+    return _write(out_dir / "speech.jsonl", rows, overwrite)
 
 
-def prepare_librispeech(root: Path, out_dir: Path, mixture: str | None = None) -> dict[Path, int]:  # noqa: ARG001
+def prepare_librispeech(
+    root: Path,
+    out_dir: Path,
+    mixture: str | None,  # noqa: ARG001
+    overwrite: bool,
+) -> dict[Path, int]:
     """One speech manifest per part of LibriSpeech that is there, with text and the speakers' genders."""
     if not root.is_dir():
         raise MissingFileError(f"there is no folder {root}")
@@ -39,7 +44,9 @@ def prepare_librispeech(root: Path, out_dir: Path, mixture: str | None = None) -
     written: dict[Path, int] = {}
     for part, manifests in prepared.items():
         rows = [_librispeech_row(manifests["recordings"], said, genders) for said in manifests["supervisions"]]
-        written |= _write(out_dir / f"librispeech-{part}.jsonl", sorted(rows, key=lambda row: str(row["path"])))
+        written |= _write(
+            out_dir / f"librispeech-{part}.jsonl", sorted(rows, key=lambda row: str(row["path"])), overwrite
+        )
     return written
 
 
@@ -67,8 +74,9 @@ def _seconds(path: Path) -> float:
     return round(probe(path).seconds or 0.0, 3)
 
 
-def _write(manifest: Path, rows: Iterable[dict[str, Any]]) -> dict[Path, int]:
+def _write(manifest: Path, rows: Iterable[dict[str, Any]], overwrite: bool) -> dict[Path, int]:
     folder = manifest.resolve().parent
     relative = [{**row, "path": Path(os.path.relpath(row["path"].resolve(), folder)).as_posix()} for row in rows]
-    write_text_atomically(manifest, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in relative))
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in relative)
+    write_text_atomically(manifest, text, overwrite=overwrite)
     return {manifest: len(relative)}
