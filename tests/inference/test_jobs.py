@@ -119,6 +119,14 @@ def test_resume_does_again_what_is_not_complete(job: Job, unfinish: Callable[[Jo
     assert read_sidecar(job) is not None
 
 
+def test_resume_says_why_it_stops_at_tracks_without_a_report(job: Job) -> None:
+    attempt(job, Settings(MODEL))
+    job.sidecar.unlink()
+    error = attempt(job, Settings(MODEL, resume=True)).error
+    assert error is not None
+    assert "already there, but no report says that it is complete; --overwrite replaces it" in error
+
+
 @pytest.mark.parametrize(
     ("settings", "difference"),
     [

@@ -241,7 +241,7 @@ def _refuse_existing(job: Job, settings: Settings) -> None:
     wanted = [job.sidecar, *job.tracks(settings.model.n_src), *([job.picture] if settings.plot else [])]
     for path in wanted:
         if path.exists():
+            said = "but no report says that it is complete" if settings.resume else "--resume skips what is done"
             raise OutputExistsError(
-                f"{path} is already there; use --overwrite to replace it, --resume to skip what is done, "
-                "or another output folder"
+                f"{path} is already there, {said}; --overwrite replaces it, or choose another output folder"
             )
