@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from unmingle.layers.frame_attention import CrossFrameAttention
-from unmingle.layers.key_cache import attend_step, init_cache, pass_border, sight
+from unmingle.layers.key_cache import attend_step, hidden, init_cache, pass_border, runs
 
 BATCH, BINS, CHANNELS = 2, 3, 4
 
@@ -11,16 +11,15 @@ def walk(attention, x, *, reach, sizes):
     """Frames through the cache in steps of the given sizes, cut at every border."""
     cache, done, parts = init_cache(attention, len(x), reach=reach), 0, []
     while done < x.shape[2]:
-        recent = done % reach
-        n = min(sizes[len(parts) % len(sizes)], reach - recent, x.shape[2] - done)
-        before = torch.full((len(x),), done)
-        past = cache.past_keys.shape[2]
-        seen = sight(before, n, recent=recent, past=past, context=attention.context)
-        y, cache = attend_step(attention, x[:, :, done : done + n], cache, seen, recent=recent)
-        if recent + n == reach:
-            cache = pass_border(cache, attention.context)
-        parts.append(y)
-        done += n
+        size = min(sizes[len(parts) % len(sizes)], x.shape[2] - done)
+        for start, end, recent in runs(done, size, reach):
+            past, before = cache.past_keys.shape[2], torch.full((len(x),), done + start)
+            unseen = hidden(before, end - start, recent=recent, past=past, reach=reach, context=attention.context)
+            y, cache = attend_step(attention, x[:, :, done + start : done + end], cache, unseen, recent=recent)
+            if recent + end - start == reach:
+                cache = pass_border(cache, attention.context)
+            parts.append(y)
+        done += size
     return torch.cat(parts, dim=2), cache
 
 
@@ -41,5 +40,6 @@ def test_steps_see_what_they_see_at_once(context, reach, sizes):
 
 
 def test_each_item_sees_only_the_frames_that_it_had():
-    seen = sight(torch.tensor([0, 2, 50]), 1, recent=0, past=3, context=4)
-    assert seen.past[:, 0, 0].tolist() == [[False] * 3, [False, True, True], [True] * 3]
+    unseen = hidden(torch.tensor([0, 2, 50]), 1, recent=0, past=3, reach=2, context=4)
+    seen = [[False, False, False, True, False], [False, True, True, True, False], [True, True, True, True, False]]
+    assert (~unseen)[:, 0, 0].tolist() == seen

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unmingle.layers.frame_attention import CrossFrameAttention
-from unmingle.layers.key_cache import KeyCache, Sight, attend_step, init_cache, pass_border
+from unmingle.layers.key_cache import KeyCache, attend_step, init_cache, pass_border
 from unmingle.layers.norm import ChannelNorm
 from unmingle.layers.recurrent import FoldTaps, LSTMState, TapLSTM, look_back, padded_length, unfold_taps
 from unmingle.layers.state import map_state
@@ -125,7 +125,9 @@ class GridBlock(nn.Module):
         )
         return GridState(temporal, init_cache(attention, batch, reach=reach))
 
-    def step(self, x: Tensor, state: GridState, seen: Sight, *, recent: int, border: bool) -> tuple[Tensor, GridState]:
+    def step(
+        self, x: Tensor, state: GridState, unseen: Tensor, *, recent: int, border: bool
+    ) -> tuple[Tensor, GridState]:
         """If causal: the next frames, (B, T, F, C), same out; and the state. `border`: one comes right after them."""
         n_bins = x.shape[2]
         columns = self._along_bins(x).transpose(1, 2)  # (B, F, T, C)
@@ -134,7 +136,7 @@ class GridBlock(nn.Module):
         )
         y = y.view_as(columns)[:, :n_bins].permute(0, 3, 2, 1)  # (B, C, T, F)
         attention = cast(CrossFrameAttention, self.attention)
-        y, cache = attend_step(attention, y, state.attention, seen, recent=recent)
+        y, cache = attend_step(attention, y, state.attention, unseen, recent=recent)
         cache = pass_border(cache, attention.context) if border else cache
         temporal = map_state(lambda one: one.unflatten(0, columns.shape[:2]), temporal)
         return y.permute(0, 2, 3, 1), GridState(temporal, cache)

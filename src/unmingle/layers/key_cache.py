@@ -28,13 +28,6 @@ class KeyCache(NamedTuple):
     recent_values: Tensor  # (B, H, R, V)
 
 
-class Sight(NamedTuple):
-    """Which keys the queries of a step see; alike for every block of a network."""
-
-    past: Tensor  # (B, 1, T, M), bool
-    recent: Tensor  # (T, r + T), bool
-
-
 def init_cache(attention: CrossFrameAttention, batch: int, *, reach: int) -> KeyCache:
     """No frames yet."""
     weight = attention.keys.conv.weight
@@ -53,25 +46,21 @@ def init_cache(attention: CrossFrameAttention, batch: int, *, reach: int) -> Key
     )
 
 
-def sight(frames: Tensor, n: int, *, recent: int, past: int, context: int | None) -> Sight:
-    """What the next `n` frames see.
+def hidden(frames: Tensor, n: int, *, recent: int, past: int, reach: int, context: int | None) -> Tensor:
+    """Which keys the queries of the next `n` frames do not see: (B, 1, n, past + reach), alike for all blocks.
 
     Args:
         frames: (B,) how many frames came before, in all.
         n: frames of the step.
-        recent: how many of them came since the border.
+        recent: how many came since the border.
         past: keys in the past, M.
+        reach: space for recent keys, R.
         context: keys that a query sees at most, its own included; None is all.
     """
     query = recent + torch.arange(n, device=frames.device).unsqueeze(1)  # frames, counted from the border
-    new_key = torch.arange(recent + n, device=frames.device)
-    old_key = torch.arange(-past, 0, device=frames.device)
-    seen_new = new_key <= query
-    seen_old = (old_key >= (recent - frames).unsqueeze(1)).unsqueeze(1)  # (B, 1, M): there was such a frame
-    if context is not None:
-        seen_new = seen_new & (new_key > query - context)
-        seen_old = seen_old & (old_key > query - context)
-    return Sight(seen_old.expand(-1, n, -1).unsqueeze(1), seen_new)
+    key = torch.arange(-past, reach, device=frames.device)
+    unseen = (key > query) | (key < (recent - frames).view(-1, 1, 1, 1))  # to come; or before the beginning
+    return unseen if context is None else unseen | (key <= query - context)
 
 
 def runs(first: int, n: int, reach: int) -> Iterator[tuple[int, int, int]]:
@@ -85,26 +74,23 @@ def runs(first: int, n: int, reach: int) -> Iterator[tuple[int, int, int]]:
 
 
 def attend_step(
-    attention: CrossFrameAttention, x: Tensor, cache: KeyCache, seen: Sight, *, recent: int
+    attention: CrossFrameAttention, x: Tensor, cache: KeyCache, unseen: Tensor, *, recent: int
 ) -> tuple[Tensor, KeyCache]:
     """(B, C, T, F) -> (B, C, T, F), and the cache with these frames in it."""
-    keys = torch.cat([cache.recent_keys[:, :, :recent], attention.keys(x)], dim=2)
-    values = torch.cat([cache.recent_values[:, :, :recent], attention.values(x)], dim=2)
+    keys = _put(cache.recent_keys, attention.keys(x), recent)
+    values = _put(cache.recent_values, attention.values(x), recent)
     queries = attention.queries(x)
     queries = queries * queries.shape[3] ** -0.5
-    old = (queries @ cache.past_keys.transpose(2, 3)).masked_fill(~seen.past, -torch.inf)  # (B, H, T, M)
-    new = (queries @ keys.transpose(2, 3)).masked_fill(~seen.recent, -torch.inf)
-    weights = torch.cat([old, new], dim=3).softmax(3)
-    past = old.shape[3]
+    scores = torch.cat([queries @ cache.past_keys.transpose(2, 3), queries @ keys.transpose(2, 3)], dim=3)
+    weights = scores.masked_fill(unseen, -torch.inf).softmax(3)  # (B, H, T, M + R)
+    past = cache.past_keys.shape[2]
     heads = weights[..., :past] @ cache.past_values + weights[..., past:] @ values
-    used = keys.shape[2]
-    kept = KeyCache(
-        cache.past_keys,
-        cache.past_values,
-        torch.cat([keys, cache.recent_keys[:, :, used:]], dim=2),
-        torch.cat([values, cache.recent_values[:, :, used:]], dim=2),
-    )
-    return attention.add(x, heads), kept
+    return attention.add(x, heads), KeyCache(cache.past_keys, cache.past_values, keys, values)
+
+
+def _put(space: Tensor, new: Tensor, at: int) -> Tensor:
+    """The space for recent frames with some more in it, from index `at` on."""
+    return torch.cat([space[:, :, :at], new, space[:, :, at + new.shape[2] :]], dim=2)
 
 
 def pass_border(cache: KeyCache, context: int | None) -> KeyCache:

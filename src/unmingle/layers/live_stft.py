@@ -128,6 +128,8 @@ class LiveISTFT:
     def _add(self, frames: Tensor, before: Tensor) -> Tensor:
         """The overlapping frames (B, S, T, window) added up behind and onto what is there already."""
         batch, n_src, n, window = frames.shape
+        if n == 1:  # the usual step; adding zeros behind what is there is all that is left
+            return frames.squeeze(2) + F.pad(before, (0, self.hop))
         summed = overlap_add(frames.reshape(-1, n, window), self.hop).view(batch, n_src, -1)
         head = summed[..., : window - self.hop] + before
         return torch.cat([head, summed[..., window - self.hop :]], dim=-1)

@@ -24,7 +24,7 @@ from unmingle.errors import ConfigError
 from unmingle.layers.causal import CausalConv2d
 from unmingle.layers.frame_attention import CrossFrameAttention
 from unmingle.layers.grid import SequencePath
-from unmingle.layers.key_cache import KeyCache, Sight, attend_step, init_cache, pass_border, runs, sight
+from unmingle.layers.key_cache import KeyCache, attend_step, hidden, init_cache, pass_border, runs
 from unmingle.layers.live_stft import LiveFrames, LiveState
 from unmingle.layers.norm import ChannelNorm
 from unmingle.layers.recurrent import FoldTaps, TapLSTM, padded_length
@@ -157,11 +157,11 @@ class Block(nn.Module):
         segments = self.time.segments.init_state(batch, self.padded_bins)
         return BlockState(segments, taps, init_cache(self.attention, batch, reach=self.reach))
 
-    def step(self, x: Tensor, state: BlockState, seen: Sight, *, recent: int) -> tuple[Tensor, BlockState]:
+    def step(self, x: Tensor, state: BlockState, unseen: Tensor, *, recent: int) -> tuple[Tensor, BlockState]:
         """(B, T, F, C), `recent` frames into a segment hop and not beyond it."""
         y, segments, taps = self.time.step(self._along_bins(x), state.segments, state.taps)
         y = y[:, :, : self.n_bins].permute(0, 3, 1, 2)
-        y, attention = attend_step(self.attention, y, state.attention, seen, recent=recent)
+        y, attention = attend_step(self.attention, y, state.attention, unseen, recent=recent)
         return self.gate(y.permute(0, 2, 3, 1)), BlockState(segments, taps, attention)
 
     def advance(self, state: BlockState, start: LSTMState | None) -> tuple[BlockState, LSTMState]:
@@ -321,11 +321,12 @@ class TFACM(StreamingModel):
         self, x: Tensor, states: tuple[BlockState, ...], before: Tensor, *, recent: int
     ) -> tuple[Tensor, tuple[BlockState, ...]]:
         """Frames of one segment hop through all blocks."""
-        past, context = states[0].attention.past_keys.shape[2], self.config.attn_context
-        seen = sight(before, x.shape[1], recent=recent, past=past, context=context)
+        past, reach = states[0].attention.past_keys.shape[2], self.config.segment_hop
+        context = self.config.attn_context
+        unseen = hidden(before, x.shape[1], recent=recent, past=past, reach=reach, context=context)
         after: list[BlockState] = []
         for block, state in zip(self._chain, states, strict=True):
-            x, state = block.step(x, state, seen, recent=recent)
+            x, state = block.step(x, state, unseen, recent=recent)
             after.append(state)
         return x, tuple(after)
 

@@ -24,7 +24,7 @@ from unmingle.errors import ConfigError
 from unmingle.layers.causal import CausalConv2d
 from unmingle.layers.frame_attention import CrossFrameAttention
 from unmingle.layers.grid import GridBlock, GridState, SequencePath, deviation
-from unmingle.layers.key_cache import runs, sight
+from unmingle.layers.key_cache import hidden, runs
 from unmingle.layers.live_stft import LiveFrames, LiveState
 from unmingle.layers.norm import ChannelNorm, GlobalLayerNorm
 from unmingle.layers.recurrent import TapLSTM
@@ -180,10 +180,10 @@ class TFGridNet(StreamingModel):
         blocks, parts, context = list(state.blocks), list[Tensor](), self.config.attn_context
         for start, end, recent in runs(int(before[0]), x.shape[1], REACH):
             y, past = x[:, start:end], blocks[0].attention.past_keys.shape[2]
-            seen = sight(before + start, end - start, recent=recent, past=past, context=context)
+            unseen = hidden(before + start, end - start, recent=recent, past=past, reach=REACH, context=context)
             border = recent + end - start == REACH
             for number, block in enumerate(self._chain):
-                y, blocks[number] = block.step(y, blocks[number], seen, recent=recent, border=border)
+                y, blocks[number] = block.step(y, blocks[number], unseen, recent=recent, border=border)
             parts.append(y)
         y, decoder = cast(CausalConv2d, self.decoder).step(torch.cat(parts, dim=1), state.decoder)
         return y.permute(0, 3, 1, 2).unflatten(1, (-1, 2)), NetworkState(encoder, tuple(blocks), decoder)
