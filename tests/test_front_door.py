@@ -10,6 +10,7 @@ PROMISED = {
     "ModelEntry",
     "Separation",
     "SeparationOptions",
+    "Stream",
     "__version__",
     "list_models",
     "load_model",

@@ -39,6 +39,12 @@ def test_every_help_ends_with_an_example_that_parses(path: tuple[str, ...], cli:
         parse(words)
 
 
+@pytest.mark.parametrize("path", [path for path in TREE if hasattr(TREE[path], "commands")], ids=" ".join)
+def test_no_summary_in_a_list_of_commands_is_cut(path: tuple[str, ...], cli: Callable[..., Any]) -> None:
+    listed = cli(*path, "--help").out.split("Commands:\n")[1].split("\n\n")[0]
+    assert "..." not in listed
+
+
 def parse(words: list[str]) -> None:
     """Parse a command line down to its command, without running it; misuse raises."""
     command = TREE[()]

@@ -31,12 +31,12 @@ app = typer.Typer(
 
 # The commands, one line each: app.command(NAME, epilog=module.EXAMPLE)(module.function) or app.add_typer(...).
 app.command("separate", epilog=separate.EXAMPLE)(separate.separate)
-app.command("stream", epilog=stream.EXAMPLE)(stream.stream)
+app.command("stream", epilog=stream.EXAMPLE, short_help="Separate live sound while it is heard.")(stream.stream)
 app.command("train", epilog=train.EXAMPLE)(train.train)
 app.command("import", epilog=import_.EXAMPLE)(import_.import_command)
 app.add_typer(models.models, name="models", epilog=models.EXAMPLE)
 app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
-app.command("export", epilog=export.EXAMPLE)(export.export)
+app.command("export", epilog=export.EXAMPLE, short_help="Write a network as an ONNX graph.")(export.export)
 app.command("profile", epilog=profile.EXAMPLE)(profile.profile)
 app.add_typer(data.data, name="data", epilog=data.EXAMPLE)
 app.command("doctor", epilog=doctor.EXAMPLE)(doctor.doctor)
