@@ -120,6 +120,8 @@ def test_half_a_file_and_several_microphones_are_refused_in_words(family):
     _, state = published(family)
     with pytest.raises(CheckpointError, match="2 microphones"):
         module.infer_config({**state, "conv.0.weight": torch.zeros(4, 4, 3, 3)})
+    with pytest.raises(CheckpointError, match="should have 4 axes"):
+        module.infer_config({**state, "deconv.weight": torch.zeros(4, 6)})
     del state["blocks.0.intra_linear.weight"]
     with pytest.raises(CheckpointError, match="not a whole"):
         module.infer_config(state)

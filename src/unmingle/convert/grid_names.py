@@ -115,29 +115,31 @@ def sizes(state: Mapping[str, Tensor], what: str) -> dict[str, int]:
     Raises:
         CheckpointError: a tensor is missing, or the network hears several microphones.
     """
-    _, query_channels, _, n_bins = shape_of(state, "blocks.0.attn_conv_Q_0.2.gamma", what)
-    channels, planes = shape_of(state, "conv.0.weight", what)[:2]
+    _, query_channels, _, n_bins = shape_of(state, "blocks.0.attn_conv_Q_0.2.gamma", what, n_axes=4)
+    channels, planes, _, _ = shape_of(state, "conv.0.weight", what, n_axes=4)
     if planes != 2:
         raise CheckpointError(f"this {what} hears {planes // 2} microphones; networks for one are known here")
     return {
-        "n_src": shape_of(state, "deconv.weight", what)[1] // 2,
+        "n_src": shape_of(state, "deconv.weight", what, n_axes=4)[1] // 2,
         "window": 2 * (n_bins - 1),
         "channels": channels,
-        "kernel": shape_of(state, "blocks.0.intra_linear.weight", what)[2],
+        "kernel": shape_of(state, "blocks.0.intra_linear.weight", what, n_axes=3)[2],
         "n_blocks": count(state, r"blocks\.(\d+)\."),
         "n_heads": count(state, r"blocks\.0\.attn_conv_Q_(\d+)\."),
         "query_width": query_channels * n_bins,
     }
 
 
-def shape_of(state: Mapping[str, Tensor], key: str, what: str) -> torch.Size:
+def shape_of(state: Mapping[str, Tensor], key: str, what: str, *, n_axes: int) -> torch.Size:
     """The shape of a tensor that every such network has.
 
     Raises:
-        CheckpointError: it is missing.
+        CheckpointError: it is missing, or has another number of axes.
     """
     if key not in state:
         raise CheckpointError(f"not a whole {what}: {key!r} is missing from {len(state)} tensors; fetch the file again")
+    if state[key].ndim != n_axes:
+        raise CheckpointError(f"not a {what}: {key!r} is {tuple(state[key].shape)}, but should have {n_axes} axes")
     return state[key].shape
 
 

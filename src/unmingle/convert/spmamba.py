@@ -85,8 +85,8 @@ def published_keys(name: str, *, n_heads: int) -> list[str]:
 
 
 def _mixer_sizes(state: Mapping[str, Tensor]) -> dict[str, int]:
-    inner, d_state = grid_names.shape_of(state, f"{_UNIT}0.mixer.A_log", "SPMamba")
-    features = grid_names.shape_of(state, f"{_UNIT}0.norm.weight", "SPMamba")[0]
+    inner, d_state = grid_names.shape_of(state, f"{_UNIT}0.mixer.A_log", "SPMamba", n_axes=2)
+    features = grid_names.shape_of(state, f"{_UNIT}0.norm.weight", "SPMamba", n_axes=1)[0]
     if inner % features:
         raise CheckpointError(
             f"the mixers of this SPMamba have {inner} inner channels for {features} features; a multiple was wanted"
@@ -94,6 +94,6 @@ def _mixer_sizes(state: Mapping[str, Tensor]) -> dict[str, int]:
     return {
         "n_units": grid_names.count(state, r"blocks\.0\.intra_mamba\.forward_blocks\.(\d+)\."),
         "d_state": d_state,
-        "d_conv": grid_names.shape_of(state, f"{_UNIT}0.mixer.conv1d.weight", "SPMamba")[2],
+        "d_conv": grid_names.shape_of(state, f"{_UNIT}0.mixer.conv1d.weight", "SPMamba", n_axes=3)[2],
         "expand": inner // features,
     }

@@ -56,7 +56,7 @@ def infer_config(
         CheckpointError: a tensor that every TF-GridNet has is missing.
         ConfigError: `overrides` names no field, or contradicts a tensor.
     """
-    hidden = grid_names.shape_of(state, "blocks.0.intra_rnn.weight_hh_l0", "TF-GridNet")[1]
+    hidden = grid_names.shape_of(state, "blocks.0.intra_rnn.weight_hh_l0", "TF-GridNet", n_axes=2)[1]
     found = grid_names.configure(
         TFGridNetConfig,
         "TF-GridNet",
