@@ -8,6 +8,7 @@ import resource
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -230,26 +231,24 @@ def test_an_output_folder_without_permission(
     assert str(tmp_path / "out") in message
 
 
-@pytest.fixture
-def full_disk() -> Iterator[Callable[[int], None]]:
-    """Let no file grow beyond some bytes, as a disk does that is nearly full."""
+@contextmanager
+def full_disk(size: int) -> Iterator[None]:
+    """Let no file grow beyond some bytes, as a disk does that is nearly full; the log of the tests included."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize("track_format", ["wav", "flac"])
 @pytest.mark.parametrize("room", [0, 2000])
 def test_a_disk_without_room_for_the_tracks(
-    refused: Callable[..., str],
-    recording: Path,
-    tmp_path: Path,
-    full_disk: Callable[[int], None],
-    room: int,
-    track_format: str,
+    refused: Callable[..., str], recording: Path, tmp_path: Path, room: int, track_format: str
 ) -> None:
-    full_disk(room)
-    message = refused(recording, "-o", tmp_path / "out", "--format", track_format)
+    with full_disk(room):
+        message = refused(recording, "-o", tmp_path / "out", "--format", track_format)
     assert "talk_spk" in message
     assert "cannot be written" in message
 
