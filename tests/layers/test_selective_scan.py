@@ -188,6 +188,20 @@ def test_without_numba_it_says_so_once_and_works(monkeypatch, caplog):
     assert "pip install 'unmingle[fast]'" in caplog.text
 
 
+@pytest.mark.slow  # torch compiles the step first
+def test_the_form_for_exported_graphs_gives_what_the_others_give():
+    core = drawn()
+    found, expected = core_scan(core, "traced"), plain.scan(*core)
+    for one, wanted in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_exporting_takes_the_form_for_graphs_which_nothing_else_does(monkeypatch):
+    assert "traced" not in describe_backends()
+    monkeypatch.setattr(torch.compiler, "is_exporting", lambda: True)
+    assert room.choose_backend(torch.empty(0)) == "traced"
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("name", ["stepwise", "triton", "mamba_ssm"])

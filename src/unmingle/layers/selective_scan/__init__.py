@@ -7,6 +7,7 @@
 | compiled  | the processor, float32   | numba       | compiled.py       |
 | triton    | CUDA, float32            | triton      | triton_kernels.py |
 | mamba_ssm | CUDA, float32            | mamba-ssm   | fused.py          |
+| traced    | exported graphs          | nothing     | traced.py         |
 
 All compute the same, which a test demands; all compute in float32 at least, whatever an autocast region says.
 Source: Gu and Dao, "Mamba: linear-time sequence modeling with selective state spaces", arXiv:2312.00752.
@@ -25,11 +26,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unmingle.errors import ConfigError, did_you_mean
-from unmingle.layers.selective_scan import operator, plain
+from unmingle.layers.selective_scan import operator, plain, traced
 
 logger = logging.getLogger(__name__)
 
-_NEEDS = {"plain": None, "stepwise": None, "compiled": "numba", "triton": "triton", "mamba_ssm": "mamba_ssm"}
+_NEEDS = {
+    "plain": None,
+    "stepwise": None,
+    "compiled": "numba",
+    "triton": "triton",
+    "mamba_ssm": "mamba_ssm",
+    "traced": None,
+}
 _DEVICES = {"compiled": "cpu", "triton": "cuda", "mamba_ssm": "cuda"}
 BACKENDS = tuple(_NEEDS)
 
@@ -103,13 +111,16 @@ def _scan_unfused(
     step = delta if delta_bias is None else delta + delta_bias.unsqueeze(-1)
     step = F.softplus(step) if delta_softplus else step
     core = (u.mT, step.mT, A, B.mT, C.mT)
-    y, last_state = plain.scan(*core) if backend == "plain" else operator.scan(*core, backend=backend)
+    direct = {"plain": plain.scan, "traced": traced.scan}.get(backend)
+    y, last_state = direct(*core) if direct else operator.scan(*core, backend=backend)
     y = y.mT if D is None else torch.addcmul(y.mT, u, D.unsqueeze(-1))
     return ScanResult(y if z is None else y * F.silu(z), last_state)
 
 
 def choose_backend(u: Tensor) -> str:
-    """The fastest back end for tensors like this one."""
+    """The fastest back end for tensors like this one; while a graph is exported, the one that graphs can hold."""
+    if torch.compiler.is_exporting():
+        return "traced"
     if u.is_cuda and u.dtype == torch.float32:
         if _is_there("mamba_ssm"):
             return "mamba_ssm"
@@ -121,7 +132,7 @@ def choose_backend(u: Tensor) -> str:
 
 def describe_backends() -> str:
     """Which back ends work here and which of them `auto` takes, in words for people."""
-    there = [name for name in BACKENDS if _is_there(name)]
+    there = [name for name in BACKENDS if _is_there(name) and name != "traced"]
     chosen = choose_backend(torch.empty(0, device="cuda" if torch.cuda.is_available() else "cpu"))
     lacking = [f"{need} would bring {name}" for name, need in _NEEDS.items() if need and name not in there]
     return f"{chosen} of {', '.join(there)}" + (f" ({'; '.join(lacking)})" if lacking else "")
