@@ -73,7 +73,8 @@ def test_silence_gives_silence(model):
 
 def test_a_long_array_goes_through_windows(oracle, voices):
     model = oracle(voices[:2], leak=0.0)
-    estimates = separate(model, voices[:2].sum(axis=0), sample_rate=RATE)
+    ten = SeparationOptions(window_seconds=10.0)
+    estimates = separate(model, voices[:2].sum(axis=0), sample_rate=RATE, options=ten)
     assert len(model.engine.windows) >= 4
     order = np.argmax(voices[:2] @ estimates.T, axis=1)
     np.testing.assert_allclose(estimates[order], voices[:2], atol=0.01)

@@ -76,7 +76,7 @@ def test_the_report_is_json(recording, oracle, sources, tmp_path):
     report = separate_to_files(recording, tmp_path / "out", oracle(sources))
     values = json.loads(json.dumps(report.to_dict(), allow_nan=False))
     assert values["tracks"][0]["path"] == f"{recording.stem}_spk1.wav"
-    assert values["settings"]["window_seconds"] == 10.0
+    assert values["settings"]["window_seconds"] == 20.0
     assert values["model"] == "oracle"
 
 
@@ -142,7 +142,8 @@ def test_a_level_can_be_asked_for(recording, oracle, sources, tmp_path, format):
 
 def test_progress_goes_up_to_the_end(recording, oracle, sources, tmp_path):
     seen = []
-    separate_to_files(recording, tmp_path / "out", oracle(sources), progress=lambda *now: seen.append(now))
+    ten = SeparationOptions(window_seconds=10.0)
+    separate_to_files(recording, tmp_path / "out", oracle(sources), ten, progress=lambda *now: seen.append(now))
     assert seen == sorted(seen)
     assert len(seen) > 2
     assert seen[-1] == (24.0, 24.0)
@@ -278,7 +279,7 @@ except OutputError as error:
     [
         {"window_seconds": 0.5},
         {"window_seconds": 1000.0},
-        {"overlap_seconds": 6.0},
+        {"overlap_seconds": 11.0},
         {"overlap_seconds": 0.0},
         {"level_dbfs": 3.0},
     ],

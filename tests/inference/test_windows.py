@@ -11,9 +11,11 @@ from unmingle.inference.windows import WindowedSeparation
 
 RATE = 8000
 
+TEN = SeparationOptions(window_seconds=10.0)
+
 
 def separate(model, mixture, *, options=None, cuts=()):
-    windows = WindowedSeparation(model.run, n_src=model.n_src, sample_rate=RATE, options=options or SeparationOptions())
+    windows = WindowedSeparation(model.run, n_src=model.n_src, sample_rate=RATE, options=options or TEN)
     edges = [0, *sorted(cuts), len(mixture)]
     pieces = [piece for a, b in pairwise(edges) for piece in windows.push(mixture[a:b])]
     pieces += windows.push(mixture[:0], last=True)
@@ -87,7 +89,7 @@ def test_the_result_does_not_depend_on_the_blocks(voices, oracle, cuts):
 
 def test_no_more_than_two_windows_are_kept(voices, oracle):
     model = oracle(voices[:2])
-    windows = WindowedSeparation(model.run, n_src=2, sample_rate=RATE, options=SeparationOptions())
+    windows = WindowedSeparation(model.run, n_src=2, sample_rate=RATE, options=TEN)
     kept = 0
     for start in range(0, voices.shape[1], RATE):
         windows.push(voices[:2, start : start + RATE].sum(axis=0))

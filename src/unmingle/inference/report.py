@@ -27,7 +27,7 @@ class SeparationOptions:
         level_dbfs: bring the active parts of each track to this RMS level; None keeps the recording's levels.
     """
 
-    window_seconds: float = 10.0
+    window_seconds: float = 20.0
     overlap_seconds: float = 2.5
     keep_residual: bool = False
     gate: bool = False
