@@ -1,0 +1,53 @@
+"""The bundled weights separate what their cards promise."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import unmingle
+from unmingle.audio.io import read_audio
+from unmingle.checkpoint import read_card
+from unmingle.inference.handle import WEIGHTS
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+BUNDLED = sorted(WEIGHTS.glob("*.safetensors"))
+SLACK_DB = 0.5
+
+
+@pytest.fixture(scope="module")
+def demo():
+    spec = importlib.util.spec_from_file_location("demo", EXAMPLES / "demo.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_some_weights_are_bundled():
+    assert BUNDLED
+
+
+@pytest.mark.parametrize("weights", BUNDLED, ids=lambda path: path.stem)
+def test_the_demo_recording_improves_by_what_the_card_promises(weights, demo):
+    promised = read_card(weights).scores["demo_si_snr_improvement_db"]
+    recording = EXAMPLES / "two-voices" / "mixture.flac"
+    result = unmingle.separate_file(recording, unmingle.load_model(weights))
+    names = ("reference_1.flac", "reference_2.flac")
+    sources = np.concatenate([read_audio(recording.parent / name).samples for name in names])
+    assert demo.improvement_db(result.estimates, sources, read_audio(recording).samples) >= promised - SLACK_DB
+
+
+@pytest.mark.parametrize("weights", BUNDLED, ids=lambda path: path.stem)
+def test_weights_say_where_they_come_from(weights):
+    card = read_card(weights)
+    assert card.name == weights.stem
+    assert card.licence
+    assert card.training_data
+    assert (Path(__file__).parent.parent / card.recipe).is_file()
+    assert weights.with_suffix(".md").is_file()
+    assert weights.stat().st_size < 25_000_000
