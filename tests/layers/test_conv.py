@@ -2,11 +2,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from unmingle.layers.conv import ConvNorm, ConvNormAct, NormAct, PixelShuffle, depthwise, nearest, pointwise
+from unmingle.layers.conv import ConvNorm, ConvNormAct, Depthwise, NormAct, PixelShuffle, nearest, pointwise
 
 
 def test_a_depthwise_filter_sees_its_own_channel_only():
-    conv = depthwise(3, 5)
+    conv = Depthwise(3, 5)
     x = torch.zeros(1, 3, 20)
     x[:, 1, 10] = 1
     moved = (conv(x) - conv(torch.zeros_like(x))).detach()
@@ -16,23 +16,23 @@ def test_a_depthwise_filter_sees_its_own_channel_only():
 
 @pytest.mark.parametrize(("frames", "stride", "expected"), [(20, 1, 20), (20, 2, 10), (21, 2, 11), (1, 2, 1)])
 def test_depthwise_padding_keeps_or_halves_the_length(frames, stride, expected):
-    assert depthwise(2, 5, stride)(torch.zeros(1, 2, frames)).shape[-1] == expected
+    assert Depthwise(2, 5, stride)(torch.zeros(1, 2, frames)).shape[-1] == expected
 
 
 def test_depthwise_can_go_without_bias():
-    assert depthwise(2, 5, bias=False).bias is None
+    assert Depthwise(2, 5, bias=False).bias is None
 
 
 @pytest.mark.parametrize(("kernel", "stride", "bias"), [(5, 1, True), (5, 2, True), (5, 2, False), (1, 1, True)])
 @pytest.mark.parametrize("frames", [1, 2, 20, 21])
 def test_shifted_multiply_adds_are_the_depthwise_convolution(kernel, stride, bias, frames):
-    conv = depthwise(3, kernel, stride, bias)
+    conv = Depthwise(3, kernel, stride, bias)
     x = torch.randn(2, 3, frames)
     torch.testing.assert_close(conv.shifted(x), conv(x), rtol=0, atol=1e-6)
 
 
 def test_compiled_depthwise_filters_agree_with_eager_ones():
-    conv, x = depthwise(3, 5, 2), torch.randn(2, 3, 21)
+    conv, x = Depthwise(3, 5, 2), torch.randn(2, 3, 21)
     compiled = torch.compile(conv, backend="eager", fullgraph=True)
     torch.testing.assert_close(compiled(x), conv(x), rtol=0, atol=1e-6)
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unmingle.layers.conv import ConvNorm, depthwise, nearest
+from unmingle.layers.conv import ConvNorm, Depthwise, nearest
 from unmingle.layers.resize import average_by_index
 
 AttentionAxis = Literal["time", "item", "batch"]
@@ -111,9 +111,9 @@ class TopDownAttention(nn.Module):
 
     def __init__(self, channels: int, kernel: int) -> None:
         super().__init__()
-        self.local = ConvNorm(depthwise(channels, kernel, bias=False), channels)
-        self.gate = ConvNorm(depthwise(channels, kernel, bias=False), channels)
-        self.shift = ConvNorm(depthwise(channels, kernel, bias=False), channels)
+        self.local = ConvNorm(Depthwise(channels, kernel, bias=False), channels)
+        self.gate = ConvNorm(Depthwise(channels, kernel, bias=False), channels)
+        self.shift = ConvNorm(Depthwise(channels, kernel, bias=False), channels)
 
     def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
         """(B, C, T) and (B, C, T') -> (B, C, T)."""
@@ -128,7 +128,7 @@ class ConvFeedForward(nn.Module):
     def __init__(self, channels: int, kernel: int = 5, dropout: float = 0.0) -> None:
         super().__init__()
         self.widen = ConvNorm(nn.Conv1d(channels, 2 * channels, 1, bias=False), 2 * channels)
-        self.neighbours = depthwise(2 * channels, kernel)
+        self.neighbours = Depthwise(2 * channels, kernel)
         self.narrow = ConvNorm(nn.Conv1d(2 * channels, channels, 1, bias=False), channels)
         self.dropout = nn.Dropout(dropout)
 

@@ -42,11 +42,6 @@ class Depthwise(nn.Conv1d):
         return total if self.bias is None else total + self.bias[:, None]
 
 
-def depthwise(channels: int, kernel: int, stride: int = 1, bias: bool = True) -> nn.Conv1d:
-    """A `Depthwise` convolution."""
-    return Depthwise(channels, kernel, stride, bias)
-
-
 def nearest(x: Tensor, length: int) -> Tensor:
     """Nearest neighbour in time, up or down: frame d of (B, C, length) is frame floor(d * T / length) of (B, C, T).
 

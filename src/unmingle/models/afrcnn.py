@@ -31,7 +31,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unmingle.layers.conv import ConvNorm, ConvNormAct, NormAct, PixelShuffle, depthwise, nearest, pointwise
+from unmingle.layers.conv import ConvNorm, ConvNormAct, Depthwise, NormAct, PixelShuffle, nearest, pointwise
 from unmingle.layers.norm import GlobalLayerNorm
 from unmingle.models.base import SeparationModel, check_mixture
 from unmingle.presets.afrcnn import AFRCNNConfig
@@ -41,12 +41,12 @@ KERNEL = 5  # of every depth-wise filter inside the block
 
 def same_rate(channels: int) -> ConvNorm:
     """Depth-wise filter and gLN, (B, C, F_k) -> (B, C, F_k)."""
-    return ConvNorm(depthwise(channels, KERNEL), channels)
+    return ConvNorm(Depthwise(channels, KERNEL), channels)
 
 
 def half_rate(channels: int) -> ConvNorm:
     """Depth-wise filter of stride 2 and gLN, (B, C, F_k) -> (B, C, F_{k+1})."""
-    return ConvNorm(depthwise(channels, KERNEL, stride=2), channels)
+    return ConvNorm(Depthwise(channels, KERNEL, stride=2), channels)
 
 
 def path(config: AFRCNNConfig, source: int, target: int) -> nn.Sequential:
@@ -57,7 +57,7 @@ def path(config: AFRCNNConfig, source: int, target: int) -> nn.Sequential:
     if steps < 0 and config.method == "A":
         return nn.Sequential(*(PixelShuffle(config.hidden, KERNEL) for _ in range(-steps)))
     if steps == 0 and config.lateral == "depthwise":
-        return nn.Sequential(ConvNorm(depthwise(config.hidden, 1), config.hidden))
+        return nn.Sequential(ConvNorm(Depthwise(config.hidden, 1), config.hidden))
     return nn.Sequential()
 
 
@@ -157,7 +157,7 @@ class SkippedBottomUp(nn.Module):
         super().__init__()
         hidden, above = config.hidden, range(1, config.depth)
         self.stages = nn.ModuleList([same_rate(hidden), *(half_rate(hidden) for _ in above)])
-        chains = [[ConvNormAct(depthwise(hidden, KERNEL, stride=2), hidden) for _ in range(k)] for k in above]
+        chains = [[ConvNormAct(Depthwise(hidden, KERNEL, stride=2), hidden) for _ in range(k)] for k in above]
         self.skips = nn.ModuleList(nn.Sequential(*chain) for chain in chains)
         self.fuse = nn.ModuleList(ConvNormAct(pointwise(2 * hidden, hidden), hidden) for _ in above)
 

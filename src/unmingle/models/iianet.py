@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from unmingle.errors import ShapeError, SignalError
 from unmingle.layers.attention import ConvFeedForward, DropPath, TopDownAttention, pool_sum
-from unmingle.layers.conv import ConvNorm, depthwise, nearest, pad_windows, pointwise
+from unmingle.layers.conv import ConvNorm, Depthwise, nearest, pad_windows, pointwise
 from unmingle.layers.norm import GlobalLayerNorm
 from unmingle.models.base import AudioVisualModel, check_frames, check_mixture
 from unmingle.models.lipreading import LipReading
@@ -54,7 +54,7 @@ class BottomUp(nn.Module):
         self.expand = ConvNorm(pointwise(channels, hidden), hidden)
         self.activation = activation
         self.down = nn.ModuleList(
-            ConvNorm(depthwise(hidden, kernel, stride=1 if k == 0 else 2), hidden) for k in range(depth)
+            ConvNorm(Depthwise(hidden, kernel, stride=1 if k == 0 else 2), hidden) for k in range(depth)
         )
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -150,7 +150,7 @@ class InterMiddle(nn.Module):
 
 def inter_bottom(channels: int, activation: nn.Module) -> nn.Sequential:
     """InterA-B as published: what a cycle starts from, made of the last one's result plus the first features."""
-    return nn.Sequential(depthwise(channels, 1), activation)
+    return nn.Sequential(Depthwise(channels, 1), activation)
 
 
 # --- The cycles -------------------------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ from unmingle.layers.attention import (
     pool_sum,
     sinusoid_positions,
 )
-from unmingle.layers.conv import ConvNorm, ConvNormAct, depthwise, nearest, pad_windows, pointwise
+from unmingle.layers.conv import ConvNorm, ConvNormAct, Depthwise, nearest, pad_windows, pointwise
 from unmingle.layers.norm import GlobalLayerNorm
 from unmingle.models.base import SeparationModel, check_mixture
 from unmingle.presets.tdanet import N_HEADS, Form, TDANetConfig
@@ -95,8 +95,8 @@ class NormedGate(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.local = ConvNorm(depthwise(channels, 1, bias=False), channels)
-        self.gate = ConvNorm(depthwise(channels, 1, bias=False), channels)
+        self.local = ConvNorm(Depthwise(channels, 1, bias=False), channels)
+        self.gate = ConvNorm(Depthwise(channels, 1, bias=False), channels)
 
     def forward(self, local: Tensor, context: Tensor) -> Tensor:
         return self.local(local) * nearest(torch.sigmoid(self.gate(context)), local.shape[-1])
@@ -123,7 +123,7 @@ class TopDownBlock(nn.Module):
         self.start = depth - 1 if config.form == "paper" else (depth - 3) % depth
         self.expand = ConvNormAct(pointwise(config.channels, hidden), hidden)
         self.down = nn.ModuleList(
-            ConvNorm(depthwise(hidden, 5, stride=1 if k == 0 else 2), hidden) for k in range(depth)
+            ConvNorm(Depthwise(hidden, 5, stride=1 if k == 0 else 2), hidden) for k in range(depth)
         )
         self.global_attention = GlobalAttention(hidden, config.dropout, config.resolved_axis)
         self.modulation = nn.ModuleList(MODULATIONS[config.form](hidden) for _ in range(depth))
@@ -165,7 +165,7 @@ class Separator(nn.Module):
         super().__init__()
         self.config = config
         self.block = TopDownBlock(config)
-        self.mix = nn.Sequential(depthwise(config.channels, 1), nn.PReLU())
+        self.mix = nn.Sequential(Depthwise(config.channels, 1), nn.PReLU())
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, C0, F), same out."""

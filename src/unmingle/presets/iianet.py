@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
 from unmingle.errors import ConfigError, did_you_mean
+from unmingle.units import window_samples
 
 Activation = Literal["prelu", "relu"]
 Learns = Literal["nothing", "statistics", "everything"]
@@ -132,7 +133,7 @@ class IIANetConfig:
     @property
     def window(self) -> int:
         """Length of the encoder's filters, in samples."""
-        return math.floor(self.window_ms * self.sample_rate / 1000 + 1e-6)  # the published rounding: down
+        return window_samples(self.window_ms, sample_rate=self.sample_rate)
 
     @property
     def hop(self) -> int:
