@@ -1,4 +1,4 @@
-"""The interfaces of separation networks. No state and no constructor: models are leaves, nobody subclasses them."""
+"""The interfaces of separation networks. No constructors here, and models are leaves: nobody subclasses them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from unmingle.errors import ShapeError, SignalError
+from unmingle.layers.live_stft import LiveFrames, LiveState
 
 if TYPE_CHECKING:
     from unmingle.presets import ModelConfig
@@ -96,6 +97,53 @@ class StreamingModel(SeparationModel):
             ShapeError: not (batch, time), or the whole stream has fewer than `least` samples.
         """
         raise NotImplementedError
+
+
+class FrameStreamingModel(StreamingModel):
+    """A causal network between an STFT and its inverse, which streams frame by frame.
+
+    `live` cuts the samples into frames and joins those that come out; `separate_frames` is what lies between.
+    """
+
+    live: LiveFrames
+
+    def separate_frames(self, planes: Tensor, state: Any, *, before: Tensor, last: bool) -> tuple[Tensor, Any]:
+        """The next frames through the network; see `unmingle.layers.live_stft.FrameNetwork`."""
+        raise NotImplementedError
+
+    @property
+    def hop(self) -> int:
+        """Samples that `step` takes, or a multiple of them."""
+        return self.live.hop
+
+    @property
+    def delay(self) -> int:
+        """Samples by which the output of `step` lags behind its input."""
+        return self.live.delay
+
+    @property
+    def least(self) -> int:
+        """The fewest samples that a whole stream may have: both its ends are mirrored."""
+        return self.live.least
+
+    def step(self, block: Tensor, state: LiveState) -> tuple[Tensor, LiveState]:
+        """The next hops, (B, n * hop) -> (B, S, n * hop), `delay` samples late; and the state after them.
+
+        Raises:
+            ShapeError: not (B, n * hop).
+            SignalError: not floating point.
+        """
+        check_mixture(block)
+        check_block(block, hop=self.hop, batch=len(state.frames.hops))
+        return self.live.step(block, state, self.separate_frames)
+
+    def finish(self, rest: Tensor, state: LiveState) -> Tensor:
+        """The end of a stream: (B, time) -> (B, S, time + delay).
+
+        Raises:
+            ShapeError: not (B, time), or the whole stream has fewer than `least` samples.
+        """
+        return self.live.finish(rest, state, self.separate_frames)
 
 
 def check_block(block: Tensor, *, hop: int, batch: int) -> None:

@@ -30,7 +30,7 @@ from unmingle.layers.norm import ChannelNorm
 from unmingle.layers.recurrent import FoldTaps, TapLSTM, padded_length
 from unmingle.layers.segments import LSTMState, MemoryState, SegmentLSTM, SegmentMemory
 from unmingle.layers.stft import STFT, without_offset
-from unmingle.models.base import StreamingModel, check_block, check_mixture
+from unmingle.models.base import FrameStreamingModel, check_mixture
 from unmingle.presets.tfacm import TFACMConfig
 
 # --- F-Local: along the bins of each frame ----------------------------------------------------------------------------
@@ -188,7 +188,7 @@ class NetworkState(NamedTuple):
     decoder: Tensor  # (B, 2, F, C), features of the last frames
 
 
-class TFACM(StreamingModel):
+class TFACM(FrameStreamingModel):
     """Waveform -> STFT -> blocks -> complex spectrum of each source -> estimates. The level is that of the mixture."""
 
     def __init__(self, config: TFACMConfig) -> None:
@@ -238,21 +238,6 @@ class TFACM(StreamingModel):
         idle = ("idle.", "memory.") if len(self.blocks) == 1 else ("idle.",)
         return frozenset(name for name, _ in self.named_parameters() if name.startswith(idle))
 
-    @property
-    def hop(self) -> int:
-        """Samples that `step` takes, or a multiple of them."""
-        return self.config.hop
-
-    @property
-    def delay(self) -> int:
-        """Samples by which the output of `step` lags behind its input."""
-        return self.live.delay
-
-    @property
-    def least(self) -> int:
-        """The fewest samples that a whole stream may have: both its ends are mirrored."""
-        return self.live.least
-
     def init_state(self, batch: int) -> LiveState:
         """The state before the first sample.
 
@@ -273,30 +258,7 @@ class TFACM(StreamingModel):
         )
         return self.live.init_state(batch, network, like=self.encoder.conv.weight)
 
-    def step(self, block: Tensor, state: LiveState) -> tuple[Tensor, LiveState]:
-        """The next hops, (B, n * hop) -> (B, S, n * hop), `delay` samples late; and the state after them.
-
-        Raises:
-            ShapeError: not (B, n * hop).
-            SignalError: not floating point.
-        """
-        check_mixture(block)
-        check_block(block, hop=self.hop, batch=len(state.frames.hops))
-        return self.live.step(block, state, self._separate)
-
-    def finish(self, rest: Tensor, state: LiveState) -> Tensor:
-        """The end of a stream: (B, time) -> (B, S, time + delay).
-
-        Raises:
-            ShapeError: not (B, time), or the whole stream has fewer than `least` samples.
-        """
-        return self.live.finish(rest, state, self._separate)
-
-    @property
-    def _chain(self) -> tuple[Block, ...]:
-        return tuple(cast("Iterable[Block]", self.blocks))
-
-    def _separate(
+    def separate_frames(
         self, planes: Tensor, state: NetworkState, *, before: Tensor, last: bool
     ) -> tuple[Tensor, NetworkState]:
         """Frames through the network: (B, 2, T, F) -> (B, S, 2, T', F). See `FrameNetwork`."""
@@ -316,6 +278,10 @@ class TFACM(StreamingModel):
         y, decoder = self.decoder.step(torch.cat(parts, dim=1), state.decoder)
         planes = self._planes(y[:, self.lookahead :] if first == 0 else y)
         return planes, NetworkState(encoder, blocks, memories, decoder)
+
+    @property
+    def _chain(self) -> tuple[Block, ...]:
+        return tuple(cast("Iterable[Block]", self.blocks))
 
     def _walk(
         self, x: Tensor, states: tuple[BlockState, ...], before: Tensor, *, recent: int

@@ -29,7 +29,7 @@ from unmingle.layers.live_stft import LiveFrames, LiveState
 from unmingle.layers.norm import ChannelNorm, GlobalLayerNorm
 from unmingle.layers.recurrent import TapLSTM
 from unmingle.layers.stft import STFT
-from unmingle.models.base import StreamingModel, check_block, check_mixture
+from unmingle.models.base import FrameStreamingModel, check_mixture
 from unmingle.presets.tfgridnet import TFGridNetConfig
 
 
@@ -65,7 +65,7 @@ class NetworkState(NamedTuple):
     decoder: Tensor  # (B, 2, F, C), features of the last frames
 
 
-class TFGridNet(StreamingModel):
+class TFGridNet(FrameStreamingModel):
     """Waveform -> STFT -> blocks -> complex spectrum of each source -> estimates. Any length and level."""
 
     def __init__(self, config: TFGridNetConfig) -> None:
@@ -115,21 +115,6 @@ class TFGridNet(StreamingModel):
         planes = self.decoder(x).permute(0, 3, 1, 2) if self.config.causal else self.decoder(x.permute(0, 3, 1, 2))
         return planes.unflatten(1, (-1, 2))
 
-    @property
-    def hop(self) -> int:
-        """Samples that `step` takes, or a multiple of them."""
-        return self.config.hop
-
-    @property
-    def delay(self) -> int:
-        """Samples by which the output of `step` lags behind its input."""
-        return self.live.delay
-
-    @property
-    def least(self) -> int:
-        """The fewest samples that a whole stream may have."""
-        return self.live.least
-
     def init_state(self, batch: int) -> LiveState:
         """The state before the first sample.
 
@@ -145,30 +130,7 @@ class TFGridNet(StreamingModel):
         )
         return self.live.init_state(batch, network, like=self.encoder.conv.weight)
 
-    def step(self, block: Tensor, state: LiveState) -> tuple[Tensor, LiveState]:
-        """The next hops, (B, n * hop) -> (B, S, n * hop), `delay` samples late; and the state after them.
-
-        Raises:
-            ShapeError: not (B, n * hop).
-            SignalError: not floating point.
-        """
-        check_mixture(block)
-        check_block(block, hop=self.hop, batch=len(state.frames.hops))
-        return self.live.step(block, state, self._separate)
-
-    def finish(self, rest: Tensor, state: LiveState) -> Tensor:
-        """The end of a stream: (B, time) -> (B, S, time + delay).
-
-        Raises:
-            ShapeError: not (B, time), or the whole stream has fewer than `least` samples.
-        """
-        return self.live.finish(rest, state, self._separate)
-
-    @property
-    def _chain(self) -> tuple[GridBlock, ...]:
-        return tuple(cast("Iterable[GridBlock]", self.blocks))
-
-    def _separate(
+    def separate_frames(
         self, planes: Tensor, state: NetworkState, *, before: Tensor, last: bool
     ) -> tuple[Tensor, NetworkState]:
         """Frames through the network, (B, 2, T, F) -> (B, S, 2, T, F): a `FrameNetwork` that looks at no later one."""
@@ -187,3 +149,7 @@ class TFGridNet(StreamingModel):
             parts.append(y)
         y, decoder = cast(CausalConv2d, self.decoder).step(torch.cat(parts, dim=1), state.decoder)
         return y.permute(0, 3, 1, 2).unflatten(1, (-1, 2)), NetworkState(encoder, tuple(blocks), decoder)
+
+    @property
+    def _chain(self) -> tuple[GridBlock, ...]:
+        return tuple(cast("Iterable[GridBlock]", self.blocks))
