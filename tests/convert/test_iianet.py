@@ -244,6 +244,18 @@ def test_what_no_tensor_shows_must_be_given(tmp_path):
     assert imported.config == replace(TINY, n_fusion=1, lips=None)
 
 
+def test_the_settings_beside_the_authors_file_say_what_no_tensor_shows(tmp_path):
+    _, state, _ = published()
+    torch.save({"model_name": "IIANet", "state_dict": state, "model_args": {"n_src": 2}}, tmp_path / "best_model.pth")
+    settings = {
+        "audionet": {"audionet_name": "IIANet", "audionet_config": ARGUMENTS},
+        "videonet": {"videonet_name": "FRCNNVideoModel", "videonet_config": {"pretrain": "elsewhere/lrw.pth.tar"}},
+        "datamodule": {"data_config": {"sample_rate": 16_000}},
+    }
+    (tmp_path / "conf.yml").write_text(json.dumps(settings))
+    assert import_checkpoint(tmp_path / "best_model.pth").config == replace(TINY, lips=None)
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
