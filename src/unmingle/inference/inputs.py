@@ -18,7 +18,7 @@ SUFFIXES = frozenset((*_PLAIN, *_PACKED, *_VIDEO))
 """Names that a folder or a glob is searched for; a file named outright may have any suffix."""
 
 SIDECAR_SUFFIX = ".separation.json"
-_TRACK = re.compile(r"(?P<stem>.+)_(spk\d+|residual)\.\w+")
+_TRACK = re.compile(r"(?P<stem>.+)_(spk\d+|face\d+|offscreen\d+|faces|residual)\.\w+")
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,11 @@ job is complete. A job that fails or is interrupted leaves nothing behind.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from unmingle.errors import (
     AudioReadError,
@@ -25,17 +26,28 @@ from unmingle.errors import (
 )
 from unmingle.inference.handle import Model, list_models, load_model, require_sound_alone
 from unmingle.inference.inputs import Job
-from unmingle.inference.report import Progress, SeparationOptions, SeparationReport
+from unmingle.inference.report import Progress, SeparationOptions
+from unmingle.presets import is_audio_visual
 
 
-def choose_model(name_or_path: str | Path | None, *, n_src: int | None = None, device: str = "cpu") -> Model:
+def choose_model(
+    name_or_path: str | Path | None, *, n_src: int | None = None, device: str = "cpu", seeing: bool = False
+) -> Model:
     """The model of that name; without one the default, or a bundled one for the number of speakers asked for.
 
+    Args:
+        name_or_path: see `load_model`.
+        n_src: speakers, when their number was given.
+        device: where its network shall run.
+        seeing: take a model that wants to see the speakers.
+
     Raises:
-        ConfigError: it separates another number of speakers, or wants to see them.
+        ConfigError: it separates another number of speakers, or wants to see them and is not shown any.
         UnknownModelError, CheckpointError: there is no such model, or its weights cannot be used.
     """
     model = load_model(name_or_path, device=device)
+    if seeing and n_src is None and is_audio_visual(model.config):
+        return model
     if n_src is not None and n_src != model.n_src:
         fitting = [entry.name for entry in list_models() if entry.bundled and entry.n_src == n_src]
         if name_or_path is not None or not fitting:
@@ -56,6 +68,7 @@ class Settings:
         overwrite: replace what is already there.
         resume: skip the jobs that are complete.
         plot: draw a picture of each separation.
+        further: what else decides about the result, by name: a job done with other values is not done for `resume`.
     """
 
     model: Model
@@ -63,6 +76,7 @@ class Settings:
     overwrite: bool = False
     resume: bool = False
     plot: bool = False
+    further: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def __post_init__(self) -> None:
         """Refuse a picture before the work, not after it."""
@@ -87,7 +101,41 @@ class Outcome:
     error: str | None = None
 
 
-def attempt(job: Job, settings: Settings, *, progress: Progress | None = None) -> Outcome:
+class Result(Protocol):
+    """What a way of separating hands back."""
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """Everything that it wrote."""
+        ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """What the sidecar shall say; names of files without their folder, those besides the tracks under `renders`."""
+        ...
+
+
+Separate = Callable[[Job, Settings, Progress | None], Result]
+"""A way of separating one recording into files, all of them or none."""
+
+
+def by_ear(job: Job, settings: Settings, progress: Progress | None) -> Result:
+    """Separate the sound alone."""
+    from unmingle.inference.offline import separate_to_files
+
+    if not settings.overwrite:
+        _refuse_existing(job.tracks(settings.model.n_src), resume=settings.resume)
+    return separate_to_files(
+        job.source,
+        job.out_dir,
+        settings.model,
+        settings.options,
+        format=job.format,
+        overwrite=settings.overwrite,
+        progress=progress,
+    )
+
+
+def attempt(job: Job, settings: Settings, *, progress: Progress | None = None, separate: Separate = by_ear) -> Outcome:
     """Do one job, or find that it is done; its failure is an outcome, so that the next job gets its turn.
 
     Raises:
@@ -96,14 +144,16 @@ def attempt(job: Job, settings: Settings, *, progress: Progress | None = None) -
     try:
         if settings.resume and (report := read_sidecar(job)) is not None and _is_done(job, report, settings):
             return Outcome(job, "skipped", report)
-        return Outcome(job, "done", run_job(job, settings, progress=progress))
+        return Outcome(job, "done", run_job(job, settings, progress=progress, separate=separate))
     except (CheckpointError, ConfigError):
         raise
     except (UnmingleError, OSError, MemoryError) as error:
         return Outcome(job, "failed", error=str(error) or "not enough memory")
 
 
-def run_job(job: Job, settings: Settings, *, progress: Progress | None = None) -> dict[str, Any]:
+def run_job(
+    job: Job, settings: Settings, *, progress: Progress | None = None, separate: Separate = by_ear
+) -> dict[str, Any]:
     """Separate one recording into its tracks, then write the sidecar, then draw.
 
     Returns:
@@ -111,32 +161,22 @@ def run_job(job: Job, settings: Settings, *, progress: Progress | None = None) -
 
     Raises:
         OutputExistsError: something of this job is already there and `overwrite` was not asked for.
-        UnmingleError: anything else that `separate_to_files` refuses.
+        UnmingleError: anything else that `separate` refuses.
     """
-    from unmingle.inference.offline import separate_to_files
     from unmingle.inference.trackfiles import folder
 
     _refuse_odd_name(job)
     if not settings.overwrite:
-        _refuse_existing(job, settings)
+        _refuse_existing([job.sidecar, *([job.picture] if settings.plot else [])], resume=settings.resume)
     before = read_sidecar(job)
     with folder(job.out_dir):
-        report = separate_to_files(
-            job.source,
-            job.out_dir,
-            settings.model,
-            settings.options,
-            format=job.format,
-            overwrite=settings.overwrite,
-            progress=progress,
-        )
-        described = _describe(job, report)
+        result = separate(job, settings, progress)
+        described = _describe(job, result)
         try:
             _write_sidecar(job, described)
         except BaseException:
-            for track in report.tracks:
-                if track.path is not None:
-                    track.path.unlink(missing_ok=True)
+            for path in result.files:
+                path.unlink(missing_ok=True)
             raise
     if before is not None:
         _remove_outdated(job, before, described)
@@ -147,16 +187,20 @@ def run_job(job: Job, settings: Settings, *, progress: Progress | None = None) -
 
 def _remove_outdated(job: Job, before: dict[str, Any], now: dict[str, Any]) -> None:
     """Remove what the separation before this one wrote and this one did not replace: it would pass for its result."""
-    written = {track["path"] for track in now["tracks"]}
-    for name in {track["path"] for track in before["tracks"]} - written:
+    for name in _names(before) - _names(now):
         if job.owns(name):
             (job.out_dir / name).unlink(missing_ok=True)
     job.picture.unlink(missing_ok=True)
 
 
-def _describe(job: Job, report: SeparationReport) -> dict[str, Any]:
+def _describe(job: Job, result: Result) -> dict[str, Any]:
     said = {"name": job.source.name, "size_bytes": job.source.stat().st_size}
-    return {"input": said, **report.to_dict(), "format": job.format}
+    return {"input": said, **result.to_dict(), "format": job.format}
+
+
+def _names(report: Mapping[str, Any]) -> set[str]:
+    """The files that a sidecar names, without their folder."""
+    return {*(track["path"] for track in report["tracks"]), *report.get("renders", [])}
 
 
 def draw(job: Job, report: dict[str, Any]) -> None:
@@ -189,6 +233,8 @@ def _is_report(value: Any) -> bool:
         isinstance(value, dict)
         and all(isinstance(value.get(key), kind) for key, kind in kinds.items())
         and all(isinstance(track, dict) and isinstance(track.get("path"), str) for track in value["tracks"])
+        and isinstance(renders := value.get("renders", []), list)
+        and all(isinstance(name, str) for name in renders)
     )
 
 
@@ -210,10 +256,10 @@ def _is_done(job: Job, report: dict[str, Any], settings: Settings) -> bool:
     Raises:
         OutputExistsError: it was separated in another way.
     """
-    names = [track["path"] for track in report["tracks"]]
+    names = _names(report)
     if not names or not all((job.out_dir / name).is_file() for name in names):
         return False
-    asked = {"model": settings.model.name, "format": job.format, **asdict(settings.options)}
+    asked = {"model": settings.model.name, "format": job.format, **asdict(settings.options), **settings.further}
     was = {"model": report.get("model"), "format": report.get("format"), **report["settings"]}
     other = [
         f"{name} {was.get(name)!r} instead of {value!r}" for name, value in asked.items() if was.get(name) != value
@@ -237,11 +283,10 @@ def _refuse_odd_name(job: Job) -> None:
         raise AudioReadError(f"the name of {job.source} or of its folder is not UTF-8; rename it") from error
 
 
-def _refuse_existing(job: Job, settings: Settings) -> None:
-    wanted = [job.sidecar, *job.tracks(settings.model.n_src), *([job.picture] if settings.plot else [])]
-    for path in wanted:
+def _refuse_existing(paths: Sequence[Path], *, resume: bool) -> None:
+    for path in paths:
         if path.exists():
-            said = "but no report says that it is complete" if settings.resume else "--resume skips what is done"
+            said = "but no report says that it is complete" if resume else "--resume skips what is done"
             raise OutputExistsError(
                 f"{path} is already there, {said}; --overwrite replaces it, or choose another output folder"
             )

@@ -96,6 +96,11 @@ class SeparationReport:
         """Duration of the recording."""
         return self.n_samples / self.sample_rate
 
+    @property
+    def files(self) -> Sequence[Path]:
+        """The tracks that were written."""
+        return [track.path for track in self.tracks if track.path is not None]
+
     def to_dict(self) -> dict[str, object]:
         """The report as values that JSON can hold; a track's path is reduced to its file name."""
         values = asdict(self)
