@@ -127,3 +127,20 @@ def test_a_network_that_answers_nan_is_an_error(oracle, voices):
     model.engine = lambda mixture: np.full((1, 2, mixture.shape[1]), np.nan, np.float32)
     with pytest.raises(CheckpointError, match="NaN"):
         separate(model, voices[0])
+
+
+@pytest.mark.parametrize("cut", [0, 3 * RATE, 10 * RATE, 21 * RATE + 13])
+def test_another_run_goes_on_from_a_state_as_if_nothing_had_been(voices, oracle, cut):
+    model, mixture = oracle(voices[:2]), voices[:2].sum(axis=0)
+    model.engine = lambda heard: np.stack([np.maximum(heard, 0), np.minimum(heard, 0)], axis=1)
+    whole, untouched = separate(model, mixture)
+    first = WindowedSeparation(model.run, n_src=2, sample_rate=RATE, options=TEN)
+    pieces = first.push(mixture[:cut])
+    state = {name: array.copy() for name, array in first.state().items()}
+    first.push(mixture[cut:], last=True)  # what the first run does after its state was taken must not matter
+    second = WindowedSeparation(model.run, n_src=2, sample_rate=RATE, options=TEN)
+    second.restore(state)
+    assert second.end == cut
+    pieces += second.push(mixture[cut:], last=True)
+    np.testing.assert_array_equal(np.concatenate(pieces, axis=1), whole)
+    assert second.agreement.confidence() == untouched.agreement.confidence()

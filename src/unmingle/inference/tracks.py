@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmingle.audio.framing import Samples
-from unmingle.inference.voices import VoiceProfiles
+from unmingle.inference.voices import State, VoiceProfiles
 
 _RIDGE = 0.05  # share of the estimates' energy that holds each track's gain near the common one
 _LARGEST_CORRECTION = 4.0  # of one track's gain against the common one (12 dB)
@@ -66,6 +66,14 @@ class TrackMatcher:
         """Remember what the voices sound like, from (n_src, time) tracks in their final order."""
         self._voices.learn(estimates)
 
+    def state(self) -> State:
+        """All that was learnt."""
+        return self._voices.state()
+
+    def restore(self, state: State) -> None:
+        """Know what `state` said."""
+        self._voices.restore(state)
+
 
 def overlap_likeness(before: Samples, estimates: Samples) -> NDArray[np.float64]:
     """(n_src, n_src): how much of the overlap's energy old track i and new track j share, -1..1; near 0 in a pause."""
@@ -89,6 +97,14 @@ class Agreement:
         one, other = first.astype(np.float64), second.astype(np.float64)
         self._shared += 2.0 * np.einsum("st,st->s", one, other)
         self._energy += np.einsum("st,st->s", one, one) + np.einsum("st,st->s", other, other)
+
+    def state(self) -> State:
+        """All that was added up."""
+        return {"shared": self._shared, "energy": self._energy}
+
+    def restore(self, state: State) -> None:
+        """Go on from what `state` said."""
+        self._shared, self._energy = state["shared"].copy(), state["energy"].copy()
 
     def confidence(self) -> list[float | None]:
         """Per track: 1 when both looks were equal, 0 when nothing was in common, None without anything to compare."""

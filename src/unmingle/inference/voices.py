@@ -5,6 +5,9 @@ Enough to tell two known voices apart after a pause; not a way to recognise peop
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +21,9 @@ _DOMINANT = 0.8  # share of a frame's power that a track must have to learn from
 _CREDIBLE_FRAMES = 60.0  # about a second
 _STRANGER = -0.45  # likeness to a track that has had no voice yet: halfway between the same and another voice
 _DISTANCE_SCALE = 6.0  # puts two different voices about one apart
+
+State = Mapping[str, NDArray[Any]]
+"""All that something knows, as arrays by name: what a later run needs to go on from there."""
 
 
 class VoiceProfiles:
@@ -40,6 +46,14 @@ class VoiceProfiles:
             self._sums[track] += features.sum(axis=0)
             if len(features):
                 self._squares += np.square(features - features.mean(axis=0)).sum(axis=0)
+
+    def state(self) -> State:
+        """All that was learnt."""
+        return {"counts": self._counts, "sums": self._sums, "squares": self._squares}
+
+    def restore(self, state: State) -> None:
+        """Know what `state` said, and nothing else."""
+        self._counts, self._sums, self._squares = (state[name].copy() for name in ("counts", "sums", "squares"))
 
     def likeness(self, estimates: Samples) -> NDArray[np.float64]:
         """(n_src, n_src): how much new track j sounds like the voice of track i; 0 at best, and for a silent one."""

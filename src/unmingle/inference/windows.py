@@ -21,6 +21,7 @@ from unmingle.audio.framing import Samples, cross_fade
 from unmingle.errors import CheckpointError
 from unmingle.inference.report import SeparationOptions
 from unmingle.inference.tracks import Agreement, TrackMatcher, fit_levels
+from unmingle.inference.voices import State
 
 _SEARCH_STEP_SECONDS = 0.25  # overlaps are tried in these steps ...
 _SPEECH_SECONDS = 1.0  # ... until they hold this much speech ...
@@ -72,21 +73,41 @@ class WindowedSeparation:
         """Take (time,) samples; give the tracks that are final, one (n_src, time) piece per window."""
         self._kept = np.concatenate([self._kept, mixture])
         ready: list[Samples] = []
-        while self._end - self._next >= self._window:
+        while self.end - self._next >= self._window:
             ready.append(self._step(self._next, self._next + self._window))
         if last:
             ready.append(self._finish())
         return ready
 
     @property
-    def _end(self) -> int:
+    def end(self) -> int:
+        """How many samples were taken."""
         return self._kept_from + self._kept.shape[0]
+
+    def state(self) -> State:
+        """All that the windows to come depend on, as arrays by name."""
+        positions = (self._kept_from, self._before_from, self._next, self._given, self.n_windows)
+        return {
+            "kept": self._kept,
+            "before": self._before,
+            "positions": np.array(positions, np.int64),
+            **{f"voices.{name}": array for name, array in self._matcher.state().items()},
+            **{f"agreement.{name}": array for name, array in self.agreement.state().items()},
+        }
+
+    def restore(self, state: State) -> None:
+        """Go on from what `state` said: the next sample to push is number `end`."""
+        self._kept, self._before = state["kept"].copy(), state["before"].copy()
+        positions = (int(position) for position in state["positions"])
+        self._kept_from, self._before_from, self._next, self._given, self.n_windows = positions
+        self._matcher.restore(_part(state, "voices"))
+        self.agreement.restore(_part(state, "agreement"))
 
     def _finish(self) -> Samples:
         before_end = self._before_from + self._before.shape[1]
-        if self._end > before_end:
-            piece = self._step(max(0, self._end - self._window), self._end)
-            before_end = self._end
+        if self.end > before_end:
+            piece = self._step(max(0, self.end - self._window), self.end)
+            before_end = self.end
         else:
             piece = np.zeros((self._n_src, 0), np.float32)
         if self.n_windows == 1 and self._second_look:
@@ -155,3 +176,7 @@ class WindowedSeparation:
         first = self._before[:, start:stop]
         again = self._separate(self._kept[start:stop])
         self.agreement.add(first, again[self._matcher.match(first, again)])
+
+
+def _part(state: State, name: str) -> State:
+    return {key.removeprefix(f"{name}."): array for key, array in state.items() if key.startswith(f"{name}.")}
