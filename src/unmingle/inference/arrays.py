@@ -16,6 +16,8 @@ from unmingle.errors import ShapeError
 from unmingle.inference import engine
 from unmingle.inference.handle import Model, load_model, require_sound_alone
 from unmingle.inference.report import SeparationOptions
+from unmingle.inference.routing import Routing
+from unmingle.inference.store import TrackStore
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -73,15 +75,20 @@ def _separate_one(model: Model, mixture: Samples, *, sample_rate: int, options: 
     recording = survey(
         _blocks(mixture, sample_rate), sample_rate=sample_rate, channels=1, name="the mixture", silence=True
     )
+    downmix = plan_downmix(recording)
+    store = TrackStore(model.n_src)
+    heard = engine.listen(
+        model, _blocks(mixture, sample_rate), recording, downmix, options, store=store, second_look=False
+    )
     pieces: list[Samples] = []
-    measures = engine.run(
-        model,
+    measures = engine.hand_out(
         _blocks(mixture, sample_rate),
+        heard,
+        Routing.straight(model.n_src),
         recording,
-        plan_downmix(recording),
+        downmix,
         options,
         sink=pieces.append,
-        second_look=False,
     )
     estimates = np.concatenate(pieces, axis=1)
     gains = engine.level_gains(measures, options, n_tracks=len(estimates))

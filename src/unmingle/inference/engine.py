@@ -1,15 +1,17 @@
 """The one way from a recording to its tracks, for arrays and for files, in bounded memory.
 
-    blocks -> one channel -> model's rate -> windows through the network -> recording's rate -> finished -> sink
-                   |______________________ waits for its tracks ____________________________|
+    listen     blocks -> one channel -> model's rate -> windows through the network -> store
+    hand_out   store -> voices -> recording's rate -> finished with the recording's samples -> sink
 
-Every stage after the first cuts its own pieces, so the result does not depend on the size of the blocks.
+In between it is decided which voice each track is (`identity.py`), with the whole recording in view. Every stage cuts
+its own pieces, so the result does not depend on the size of the blocks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -21,39 +23,61 @@ from unmingle.errors import CheckpointError
 from unmingle.inference.finish import Finisher
 from unmingle.inference.handle import Model
 from unmingle.inference.report import Progress, SeparationOptions
+from unmingle.inference.routing import Routing
+from unmingle.inference.store import TrackStore
 from unmingle.inference.windows import WindowedSeparation
 
 BLOCK_SECONDS = 2.0
 """How much is read at once."""
 
+_LISTENING = 0.97  # share of the time that the network takes
 _LARGEST_GAIN_DB = 40.0
 
-Sink = Callable[[Samples], None]
-"""Takes finished (n_out, time) pieces in order."""
+
+class Sink(Protocol):
+    """Takes finished (n_out, time) pieces in order."""
+
+    def __call__(self, piece: Samples, /) -> None:
+        """Take one piece."""
+        ...
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What the network made of a recording.
+
+    Attributes:
+        store: its tracks, at its rate.
+        sample_rate: that rate.
+        confidence: agreement of neighbouring windows, per track.
+    """
+
+    store: TrackStore
+    sample_rate: int
+    confidence: list[float | None]
 
 
 @dataclass(frozen=True)
 class Measures:
-    """What was measured on the way, one value per track (the residual, when kept, is last in `levels_dbfs`)."""
+    """What was measured on the way, one value per voice (the residual, when kept, is last in `levels_dbfs`)."""
 
     levels_dbfs: list[float]
     active_seconds: list[float]
     active_powers: list[float]
-    confidence: list[float | None]
 
 
-def run(
+def listen(
     model: Model,
     blocks: Iterable[Samples],
     recording: Survey,
     downmix: Downmix,
     options: SeparationOptions,
     *,
-    sink: Sink,
+    store: TrackStore,
     progress: Progress | None = None,
     second_look: bool = True,
-) -> Measures:
-    """Separate one recording.
+) -> Heard:
+    """Run the network over one recording.
 
     Args:
         model: the network with its rate.
@@ -61,20 +85,76 @@ def run(
         recording: what the survey of the same blocks found.
         downmix: how channels become one.
         options: how to separate.
-        sink: gets exactly `recording.n_samples` samples of every track.
+        store: gets the tracks.
         progress: called after every window.
         second_look: spend half as much again on a recording of one window, to know the confidence.
     """
-    pipeline = _Pipeline(model, recording, downmix, options, second_look=second_look)
+    down = StreamResampler(recording.sample_rate, model.sample_rate, 1)
+    windows = WindowedSeparation(
+        lambda mixture: _run_network(model, mixture),
+        n_src=model.n_src,
+        sample_rate=model.sample_rate,
+        options=options,
+        second_look=second_look,
+    )
+    total = recording.n_samples / recording.sample_rate
     for block in blocks:
-        for piece in pipeline.push(downmix(block)):
-            sink(piece)
+        for tracks in windows.push(down.push(downmix(block)[np.newaxis])[0]):
+            store.append(tracks)
             if progress is not None:
-                progress(pipeline.n_given / recording.sample_rate, recording.n_samples / recording.sample_rate)
-    sink(pipeline.finish())
+                progress(_LISTENING * min(store.n_samples / model.sample_rate, total), total)
+    rest = down.push(np.zeros((1, 0), np.float32), last=True)[0]
+    for tracks in windows.push(rest, last=True):
+        store.append(tracks)
+    return Heard(store, model.sample_rate, windows.agreement.confidence())
+
+
+def hand_out(
+    blocks: Iterable[Samples],
+    heard: Heard,
+    routing: Routing,
+    recording: Survey,
+    downmix: Downmix,
+    options: SeparationOptions,
+    *,
+    sink: Sink,
+    progress: Progress | None = None,
+) -> Measures:
+    """Bring the tracks to their voices, to the recording's rate and to its levels.
+
+    Args:
+        blocks: the recording once more, (channels, time) pieces at its rate.
+        heard: what `listen` gave.
+        routing: which voice gets which track.
+        recording: what the survey of the same blocks found.
+        downmix: how channels become one.
+        options: how to separate.
+        sink: gets exactly `recording.n_samples` samples of every voice.
+        progress: called at the end.
+    """
+    up = StreamResampler(heard.sample_rate, recording.sample_rate, routing.n_out)
+    finisher = Finisher(
+        routing.n_out,
+        recording.sample_rate,
+        speech_power=downmix.speech_power,
+        keep_residual=options.keep_residual,
+        gate=options.gate,
+    )
+    mixture = _Mixture(blocks, downmix)
+    n_samples, seconds = recording.n_samples, recording.n_samples / recording.sample_rate
+    start, done, given = 0, 0, 0
+    for tracks in heard.store.pieces(round(BLOCK_SECONDS * heard.sample_rate)):
+        voices = up.push(routing(tracks, start=start))[:, : n_samples - done]
+        start, done = start + tracks.shape[1], done + voices.shape[1]
+        finished = finisher.push(voices, mixture.take(voices.shape[1]))
+        given += finished.shape[1]
+        sink(finished)
+    rest = fit_length(up.push(np.zeros((routing.n_out, 0), np.float32), last=True), n_samples - done)
+    finished = finisher.push(rest, mixture.take(rest.shape[1]), last=True)
+    sink(fit_length(finished, n_samples - given))
     if progress is not None:
-        progress(recording.n_samples / recording.sample_rate, recording.n_samples / recording.sample_rate)
-    return pipeline.measures()
+        progress(seconds, seconds)
+    return Measures(finisher.levels_dbfs(), finisher.active_seconds(), finisher.active_powers())
 
 
 def level_gains(measures: Measures, options: SeparationOptions, *, n_tracks: int) -> list[float]:
@@ -87,63 +167,26 @@ def level_gains(measures: Measures, options: SeparationOptions, *, n_tracks: int
     return gains
 
 
-class _Pipeline:
-    def __init__(
-        self, model: Model, recording: Survey, downmix: Downmix, options: SeparationOptions, *, second_look: bool
-    ) -> None:
-        rate = recording.sample_rate
-        self._model, self._n_samples = model, recording.n_samples
-        self._down = StreamResampler(rate, model.sample_rate, 1)
-        self._up = StreamResampler(model.sample_rate, rate, model.n_src)
-        self._windows = WindowedSeparation(
-            self._run_network,
-            n_src=model.n_src,
-            sample_rate=model.sample_rate,
-            options=options,
-            second_look=second_look,
-        )
-        self._finisher = Finisher(
-            model.n_src,
-            rate,
-            speech_power=downmix.speech_power,
-            keep_residual=options.keep_residual,
-            gate=options.gate,
-        )
-        self._waiting = SampleQueue()
-        self._n_matched = 0
-        self.n_given = 0
+class _Mixture:
+    """The recording as one channel, taken in any sizes."""
 
-    def push(self, mixture: Samples) -> list[Samples]:
-        """(time,) of the recording -> finished pieces, one per window."""
-        self._waiting.put(mixture)
-        heard = self._down.push(mixture[np.newaxis])[0]
-        return [self._finish_piece(self._up.push(tracks)) for tracks in self._windows.push(heard)]
+    def __init__(self, blocks: Iterable[Samples], downmix: Downmix) -> None:
+        self._blocks, self._downmix = iter(blocks), downmix
+        self._queue = SampleQueue()
+        self._waiting = 0
 
-    def finish(self) -> Samples:
-        """The rest."""
-        heard = self._down.push(np.zeros((1, 0), np.float32), last=True)[0]
-        rest = np.concatenate(self._windows.push(heard, last=True), axis=1)
-        tracks = fit_length(self._up.push(rest, last=True), self._n_samples - self._n_matched)
-        finished = self._finisher.push(tracks, self._waiting.take(tracks.shape[1]), last=True)
-        return fit_length(finished, self._n_samples - self.n_given)
+    def take(self, length: int) -> Samples:
+        """The next (length,) samples; zeros beyond the end."""
+        while self._waiting < length and (block := next(self._blocks, None)) is not None:
+            self._queue.put(self._downmix(block))
+            self._waiting += block.shape[1]
+        self._waiting = max(0, self._waiting - length)
+        return fit_length(self._queue.take(length), length)
 
-    def measures(self) -> Measures:
-        return Measures(
-            self._finisher.levels_dbfs(),
-            self._finisher.active_seconds(),
-            self._finisher.active_powers(),
-            self._windows.agreement.confidence(),
-        )
 
-    def _finish_piece(self, tracks: Samples) -> Samples:
-        self._n_matched += tracks.shape[1]
-        finished = self._finisher.push(tracks, self._waiting.take(tracks.shape[1]))
-        self.n_given += finished.shape[1]
-        return finished
-
-    def _run_network(self, mixture: Samples) -> Samples:
-        estimates = self._model.run(mixture)
-        wanted = (mixture.shape[0], self._model.n_src, mixture.shape[1])
-        if estimates.shape != wanted:
-            raise CheckpointError(f"{self._model.name} gave {estimates.shape} where {wanted} was wanted")
-        return estimates
+def _run_network(model: Model, mixture: Samples) -> Samples:
+    estimates = model.run(mixture)
+    wanted = (mixture.shape[0], model.n_src, mixture.shape[1])
+    if estimates.shape != wanted:
+        raise CheckpointError(f"{model.name} gave {estimates.shape} where {wanted} was wanted")
+    return estimates

@@ -28,6 +28,8 @@ from unmingle.inference import engine
 from unmingle.inference.arrays import separate
 from unmingle.inference.handle import Model, load_model, require_sound_alone
 from unmingle.inference.report import Progress, SeparationOptions, SeparationReport, Track, TrackFormat
+from unmingle.inference.routing import Routing
+from unmingle.inference.store import TrackStore
 from unmingle.inference.trackfiles import TrackFiles, check_targets, folder, track_names, track_paths
 
 __all__ = ["Separation", "separate", "separate_file", "separate_to_files"]
@@ -127,10 +129,11 @@ def separate_file(
         estimates[:, filled : filled + piece.shape[1]] = piece
         filled += piece.shape[1]
 
-    measures = source.separate(model, options, sink=keep, progress=progress)
+    heard = source.listen(model, options, store=TrackStore(model.n_src), progress=progress)
+    measures = source.hand_out(heard, Routing.straight(model.n_src), options, sink=keep, progress=progress)
     gains = engine.level_gains(measures, options, n_tracks=len(names))
     estimates *= np.asarray(gains, np.float32)[:, np.newaxis]
-    report = _report(source, model, options, measures, gains)
+    report = _report(source, model, options, heard, measures, gains)
     return Separation(estimates, source.reader.sample_rate, report, source.path.stem, source.subtype)
 
 
@@ -170,9 +173,9 @@ def separate_to_files(
     paths = track_paths(Path(out_dir), Path(path).stem, names, format)
     check_targets(paths, overwrite=overwrite)
     source = _Source(Path(path), model)
-    with (
-        folder(Path(out_dir)),
-        TrackFiles.open(
+    with folder(Path(out_dir)), TrackStore.beside(_store_path(Path(out_dir), source.path), model.n_src) as store:
+        heard = source.listen(model, options, store=store, progress=progress)
+        with TrackFiles.open(
             paths,
             source.reader.sample_rate,
             subtype=source.subtype,
@@ -180,12 +183,16 @@ def separate_to_files(
             overwrite=overwrite,
             frames=source.recording.n_samples,
             rescaled=options.level_dbfs is not None,
-        ) as files,
-    ):
-        measures = source.separate(model, options, sink=files.write, progress=progress)
-        gains = engine.level_gains(measures, options, n_tracks=len(names))
-        clipping = files.finish(gains)
-    return _report(source, model, options, measures, gains, paths=paths, warnings=clipping)
+        ) as files:
+            routing = Routing.straight(model.n_src)
+            measures = source.hand_out(heard, routing, options, sink=files.write, progress=progress)
+            gains = engine.level_gains(measures, options, n_tracks=len(names))
+            clipping = files.finish(gains)
+    return _report(source, model, options, heard, measures, gains, paths=paths, warnings=clipping)
+
+
+def _store_path(out_dir: Path, source: Path) -> Path:
+    return out_dir / f".{source.stem}.tracks.part"
 
 
 def as_model(model: Model | str | Path | None) -> Model:
@@ -216,12 +223,32 @@ class _Source:
         self.conversions = [*_about_streams(info.n_streams), *self.reader.notes, *self.downmix.conversions]
         self.conversions += about_rates(info.sample_rate, model.sample_rate)
 
-    def separate(
-        self, model: Model, options: SeparationOptions, *, sink: engine.Sink, progress: Progress | None
-    ) -> engine.Measures:
-        return engine.run(
+    def listen(
+        self, model: Model, options: SeparationOptions, *, store: TrackStore, progress: Progress | None
+    ) -> engine.Heard:
+        return engine.listen(
             model,
             self.reader.blocks(self._block),
+            self.recording,
+            self.downmix,
+            options,
+            store=store,
+            progress=progress,
+        )
+
+    def hand_out(
+        self,
+        heard: engine.Heard,
+        routing: Routing,
+        options: SeparationOptions,
+        *,
+        sink: engine.Sink,
+        progress: Progress | None,
+    ) -> engine.Measures:
+        return engine.hand_out(
+            self.reader.blocks(self._block),
+            heard,
+            routing,
             self.recording,
             self.downmix,
             options,
@@ -248,6 +275,7 @@ def _report(
     source: _Source,
     model: Model,
     options: SeparationOptions,
+    heard: engine.Heard,
     measures: engine.Measures,
     gains: Sequence[float],
     *,
@@ -268,7 +296,7 @@ def _report(
             measures.levels_dbfs,
             gains,
             [*measures.active_seconds, source.recording.n_samples / source.recording.sample_rate],
-            [*measures.confidence, None],
+            [*heard.confidence, None],
             paths or [None] * len(names),
             strict=False,
         )
@@ -280,12 +308,12 @@ def _report(
         n_samples=source.recording.n_samples,
         tracks=tracks,
         conversions=source.conversions,
-        warnings=[*source.reader.doubts, *source.downmix.warnings, *_doubts(measures, tracks), *warnings],
+        warnings=[*source.reader.doubts, *source.downmix.warnings, *_doubts(heard, measures, tracks), *warnings],
         settings=asdict(options),
     )
 
 
-def _doubts(measures: engine.Measures, tracks: Sequence[Track]) -> list[str]:
+def _doubts(heard: engine.Heard, measures: engine.Measures, tracks: Sequence[Track]) -> list[str]:
     """What the tracks themselves say against the separation."""
     speakers = range(len(measures.active_seconds))
     loudest = max(measures.levels_dbfs[index] for index in speakers)
@@ -295,6 +323,6 @@ def _doubts(measures: engine.Measures, tracks: Sequence[Track]) -> list[str]:
         faint = measures.levels_dbfs[index] < loudest - _FAINT_DB
         if faint or measures.active_seconds[index] < _FAINT_SHARE * longest:
             doubts.append(f"{tracks[index].name} is all but silent; there may be fewer than {len(speakers)} voices")
-        elif (confidence := measures.confidence[index]) is not None and confidence < _LOW_CONFIDENCE:
+        elif (confidence := heard.confidence[index]) is not None and confidence < _LOW_CONFIDENCE:
             doubts.append(f"two looks at {tracks[index].name} agree little ({confidence:.2f}); do not rely on it")
     return doubts
