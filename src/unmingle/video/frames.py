@@ -1,0 +1,274 @@
+"""A video as upright pictures at the ticks of a clock, by presentation times.
+
+Whatever the frame rate, fixed or not, tick k shows the picture that a player shows at that moment. The clock starts
+with the first sample of the sound, as `unmingle.audio` reads it; pictures before that are passed over.
+
+    sound            |---------------------------------------
+    source frames      |  0  |  1  |     2       | 3 |  4  |
+    ticks            0    1    2    3    4    5    6    7
+    shown            -    0    1    2    2    2    3    4
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import av.error
+import numpy as np
+from av.container import InputContainer
+from av.sidedata.sidedata import SideData
+from av.stream import Disposition
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from unmingle.audio import containers
+from unmingle.errors import AudioReadError, MissingFileError, VideoReadError
+
+Picture = NDArray[np.uint8]
+"""(height, width, 3) RGB, upright, with square pixels."""
+
+_TOLERANCE = 0.02  # seconds by which a picture may come early: half a tick of the usual clock
+_LARGEST_HOLE = 3_600.0  # seconds; time stamps that jump further are broken
+_EPSILON = 1e-4  # seconds; below what time stamps resolve
+_SQUEEZE = 5.0  # the most that pixels may be out of square before the header is not believed
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What the header says.
+
+    Attributes:
+        picture: (width, height) of the upright picture with square pixels.
+        seconds: on the clock, until sound and picture have both ended; None when that is not stated.
+        sound_seconds: until the sound has ended; None without sound, or when that is not stated.
+    """
+
+    picture: tuple[int, int]
+    seconds: float | None
+    sound_seconds: float | None
+
+
+def probe_video(path: str | Path) -> VideoInfo:
+    """Read the header.
+
+    Raises:
+        VideoReadError, MissingFileError: as `frames_at`.
+    """
+    with _open(Path(path)) as (container, stream):
+        upright = _Upright(stream, next(container.decode(stream), None))
+        origin = _sound_start(Path(path))
+        end = _stated_end(stream)
+    sound = _sound_seconds(Path(path))
+    ends = [seconds for seconds in (sound, None if end is None else end - (origin or 0.0)) if seconds is not None]
+    return VideoInfo(upright.size, max(ends, default=None), sound)
+
+
+def frames_at(
+    path: str | Path, rate: float = 25.0, *, notes: list[str] | None = None
+) -> Iterator[tuple[int, float, Picture]]:
+    """Pictures at the ticks of a clock that starts with the sound (with the picture, where there is no sound).
+
+    One picture is held at a time. A picture that is shown for several ticks is the same object each time.
+
+    Args:
+        path: anything that FFmpeg reads.
+        rate: ticks per second.
+        notes: gets a sentence for everything that had to be mended, when the last picture was taken.
+
+    Yields:
+        (tick, time of the tick in seconds, picture), ticks in order without holes. The first is not 0 where the
+        picture starts later than the sound.
+
+    Raises:
+        VideoReadError: no video is recognised, there is no picture in it, or most of it cannot be decoded.
+        MissingFileError: the path is not there.
+    """
+    path = Path(path)
+    damage = _Damage()
+    with _open(path) as (container, stream):
+        upright: _Upright | None = None
+        last: tuple[VideoFrame, Picture] | None = None
+        for tick, frame in _schedule(_timed(container, stream, _sound_start(path), damage), rate):
+            upright = upright or _Upright(stream, frame)
+            if last is None or last[0] is not frame:
+                last = frame, upright(frame)
+            yield tick, tick / rate, last[1]
+    damage.check(path, seen=last is not None)
+    if notes is not None:
+        notes.extend(damage.notes())
+
+
+@dataclass
+class _Damage:
+    """Frames that were decoded, packets that were not, frames with broken time stamps."""
+
+    good: int = 0
+    bad: int = 0
+    astray: int = 0
+
+    def check(self, path: Path, *, seen: bool) -> None:
+        if not seen or self.bad > self.good:
+            raise VideoReadError(
+                f"the picture of {path} cannot be decoded: {self.good} frames can be read, {self.bad} packets are "
+                "damaged; get a whole copy, or separate its sound alone"
+            )
+
+    def notes(self) -> Iterator[str]:
+        if self.bad:
+            yield f"passed over {self.bad} damaged packets of picture; the picture before stands in for them"
+        if self.astray:
+            yield f"left out {self.astray} pictures with broken time stamps"
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A frame, and from when until when it is on show (seconds; the next frame may come earlier)."""
+
+    start: float
+    end: float
+    frame: VideoFrame
+
+
+def _schedule(frames: Iterator[_Shown], rate: float) -> Iterator[tuple[int, VideoFrame]]:
+    """Give every tick its frame: the nearest in time, but none more than `_TOLERANCE` early."""
+    tick = 0
+    shown: _Shown | None = None
+    for following in frames:
+        if shown is None:
+            tick = max(0, math.ceil((following.start - _TOLERANCE - _EPSILON) * rate))
+        else:
+            change = following.start - min((following.start - shown.start) / 2, _TOLERANCE)
+            while tick / rate < change - _EPSILON:
+                yield tick, shown.frame
+                tick += 1
+        shown = following
+    while shown is not None and tick / rate < shown.end - _EPSILON:
+        yield tick, shown.frame
+        tick += 1
+
+
+def _timed(
+    container: InputContainer, stream: VideoStream, sound_start: float | None, damage: _Damage
+) -> Iterator[_Shown]:
+    """Frames in order of time on the clock; those whose time stamps run backwards or far ahead are left out."""
+    origin = sound_start
+    step = 1.0 / float(stream.average_rate or 25)
+    stated = _stated_end(stream)
+    before: float | None = None
+    for frame in _decoded(container, stream, damage):
+        seconds = frame.time if frame.pts is not None else (before or 0.0) + step
+        if before is not None and not before < seconds < before + _LARGEST_HOLE:
+            damage.astray += 1
+            continue
+        origin = seconds if origin is None else origin
+        length = float(frame.duration * frame.time_base) if frame.duration and frame.time_base else step
+        end = seconds + min(length, _LARGEST_HOLE)
+        if stated is not None and end < stated < seconds + _LARGEST_HOLE:
+            end = stated
+        yield _Shown(seconds - origin, end - origin, frame)
+        before = seconds
+
+
+def _decoded(container: InputContainer, stream: VideoStream, damage: _Damage) -> Iterator[VideoFrame]:
+    """Frames in order of presentation; packets that cannot be decoded are passed over."""
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets)
+        except (StopIteration, av.error.FFmpegError):
+            break  # the end, or a container that ends in the middle of something
+        try:
+            frames = packet.decode()
+        except av.error.FFmpegError:
+            damage.bad += 1
+            continue
+        damage.good += len(frames)
+        yield from frames
+
+
+class _Upright:
+    """Turns decoded frames into upright pictures with square pixels, all of one size."""
+
+    def __init__(self, stream: VideoStream, frame: VideoFrame | None) -> None:
+        if frame is None:
+            raise VideoReadError("the picture cannot be decoded; get a whole copy, or separate its sound alone")
+        squeeze = float(stream.sample_aspect_ratio or 1)
+        if not 1 / _SQUEEZE <= squeeze <= _SQUEEZE:
+            squeeze = 1.0
+        self._width, self._height = max(1, round(frame.width * squeeze)), frame.height
+        self._turned, self._flip_rows, self._flip_columns = _orientation(frame)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the upright picture."""
+        return (self._height, self._width) if self._turned else (self._width, self._height)
+
+    def __call__(self, frame: VideoFrame) -> Picture:
+        picture = np.asarray(frame.reformat(self._width, self._height, "rgb24").to_ndarray(), np.uint8)
+        if self._turned:
+            picture = picture.transpose(1, 0, 2)
+        rows = slice(None, None, -1 if self._flip_rows else 1)
+        columns = slice(None, None, -1 if self._flip_columns else 1)
+        return np.ascontiguousarray(picture[rows, columns])
+
+
+def _orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:
+    """How a frame is shown, by its display matrix: (rows become columns, then rows reversed, columns reversed)."""
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if not isinstance(matrix, SideData):
+        return False, False, False
+    a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist()  # x' = a x + c y, y' = b x + d y
+    return (True, b < 0, c < 0) if abs(b) > abs(a) else (False, d < 0, a < 0)
+
+
+def _stated_end(stream: VideoStream) -> float | None:
+    if stream.duration is None or stream.time_base is None:
+        return None
+    return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
+
+
+def _sound_start(path: Path) -> float | None:
+    """Time stamp of the first sample that `unmingle.audio` gives of the file; None without sound."""
+    with suppress(av.error.FFmpegError, OSError), _container(path) as container:
+        if container.streams.audio and (frame := next(container.decode(audio=0), None)) is not None:
+            return max(0.0, frame.time or 0.0)
+    return None
+
+
+def _sound_seconds(path: Path) -> float | None:
+    with suppress(AudioReadError):
+        header = containers.header(path)
+        return None if header.frames is None else header.frames / header.sample_rate
+    return None
+
+
+def _container(path: Path) -> InputContainer:
+    # The prefix keeps a colon in a name from being read as a protocol; the white list keeps play lists off the network.
+    return av.open(f"file:{path}", options={"protocol_whitelist": "file"}, metadata_errors="ignore")
+
+
+@contextmanager
+def _open(path: Path) -> Generator[tuple[InputContainer, VideoStream]]:
+    if not path.exists():
+        raise MissingFileError(f"{path} is not there")
+    try:
+        container = _container(path)
+    except (av.error.FFmpegError, OSError) as error:
+        raise VideoReadError(
+            f"{path} is not a video that can be read, or it is damaged; known are mp4, mov, mkv, webm, avi and what "
+            "else FFmpeg reads"
+        ) from error
+    with container:
+        streams = container.streams.video
+        moving = [stream for stream in streams if not stream.disposition & Disposition.attached_pic]
+        if not moving:
+            what = "only the still picture of a cover" if streams else "no picture"
+            raise VideoReadError(f"{path} holds {what}, so there is no face to follow; separate its sound alone")
+        moving[0].thread_type = "AUTO"
+        yield container, moving[0]
