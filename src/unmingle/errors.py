@@ -5,6 +5,8 @@
     ├── ShapeError           ValueError         an array or tensor of the wrong shape
     ├── SampleRateError      ValueError         a network was given another rate than it wants
     ├── AudioReadError       ValueError         a file that is not audio, is damaged, or holds no sound
+    ├── VideoReadError       ValueError         a file without picture, or with one that cannot be decoded
+    ├── FaceError            ValueError         faces that nobody finds, or a file that does not describe any
     ├── MissingFileError     FileNotFoundError  a path that is not there
     ├── OutputExistsError    FileExistsError    would overwrite without being told to
     ├── OutputError          OSError            cannot write: permission, disk full
@@ -44,6 +46,14 @@ class SampleRateError(UnmingleError, ValueError):
 
 class AudioReadError(UnmingleError, ValueError):
     """A file is not audio, is damaged, or holds no sound."""
+
+
+class VideoReadError(UnmingleError, ValueError):
+    """A file holds no picture, or one that cannot be decoded."""
+
+
+class FaceError(UnmingleError, ValueError):
+    """No face is found where one is needed, or a file does not describe faces."""
 
 
 class MissingFileError(UnmingleError, FileNotFoundError):
