@@ -86,6 +86,15 @@ def test_a_file_beyond_four_gigabytes_gets_a_header_that_can_say_so(tmp_path):
     np.testing.assert_allclose(read_audio(tmp_path / "a.wav").samples, samples, atol=2**-16)
 
 
+def test_a_file_that_fits_into_four_gigabytes_is_plain_wav(tmp_path):
+    six_hours = 6 * 3600 * 48_000  # too much for one WAV file in float, in which it waits for its gain
+    writer = AudioWriter(tmp_path / "a.wav", 48_000, frames=six_hours, rescaled=True)
+    writer.write(noise())
+    writer.close(gain=0.5)
+    writer.commit()
+    assert sf.info(tmp_path / "a.wav").format == "WAV"
+
+
 def test_nothing_is_overwritten_unasked(tmp_path):
     (tmp_path / "a.wav").write_text("precious")
     with pytest.raises(OutputExistsError, match="already there"):

@@ -1,14 +1,13 @@
 """Writing tracks: whole or not at all, and never clipped.
 
-Samples go to a temporary file beside the target, which takes the target's name only in `commit`. A WAV file is
-written with the bits that were asked for; the first sample beyond full scale turns it into 32-bit float
-(docs/decisions/0013). FLAC has no float: a track beyond full scale is attenuated, and
-`attenuation_db` says by how much.
+Samples go to a temporary file beside the target (`temporary.py`), which takes the target's name only in `commit`. A
+WAV file is written with the bits that were asked for; the first sample beyond full scale turns it into 32-bit float
+(docs/decisions/0013). FLAC has no float: a track beyond full scale is attenuated, and `attenuation_db` says by how
+much. A WAV file beyond 4 GB is an RF64 file, which most programs read as WAV.
 """
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,9 +21,11 @@ from numpy.typing import NDArray
 from unmingle.audio.formats import Subtype, TrackFormat
 from unmingle.audio.framing import Samples
 from unmingle.audio.levels import peak
+from unmingle.audio.temporary import Hold, hold_temporary
 from unmingle.errors import OutputError, OutputExistsError
 
 _LARGEST_WAV = 3_900_000_000  # bytes; beyond, RF64 is the WAV that can be long enough
+_BYTES = {"PCM_16": 2, "PCM_24": 3, "FLOAT": 4}
 _COPY_BLOCK = 1 << 16
 _HEADROOM = 0.999
 
@@ -74,12 +75,12 @@ class AudioWriter:
         self.subtype: Subtype = subtype
         self.attenuation_db = 0.0
         self._rate, self._channels, self._format = sample_rate, channels, format
-        self._huge = frames is not None and frames * channels * 4 > _LARGEST_WAV
+        self._values = 0 if frames is None else frames * channels
         self._rewrites = rescaled or format != "wav"
         self.loudest = 0.0
         check_target(self.path, overwrite=overwrite)
-        self._temporary = self._name_temporary()
-        self._file: sf.SoundFile | None = self._open(self._temporary, "FLOAT" if self._rewrites else subtype)
+        self._hold = self._hold_temporary()
+        self._file: sf.SoundFile | None = self._open("FLOAT" if self._rewrites else subtype)
 
     def write(self, samples: Samples) -> None:
         """Append (channels, time) samples.
@@ -112,7 +113,8 @@ class AudioWriter:
     def commit(self) -> None:
         """Give the finished file its name."""
         with self._failures():
-            self._temporary.replace(self.path)
+            self._hold.path.replace(self.path)
+        self._hold.release()
 
     def discard(self) -> None:
         """Remove the temporary file; the target is not touched."""
@@ -120,7 +122,8 @@ class AudioWriter:
             self._close_file()
         except OutputError:
             self._file = None
-        self._temporary.unlink(missing_ok=True)
+        self._hold.path.unlink(missing_ok=True)
+        self._hold.release()
 
     def __enter__(self) -> Self:
         """Write in the body; the end of the body commits."""
@@ -146,31 +149,34 @@ class AudioWriter:
     def _rewrite(self, *, gain: float, target: Subtype, reopen: bool) -> None:
         """Copy the temporary file into another one, block by block."""
         self._close_file()
-        source_path, self._temporary = self._temporary, self._name_temporary()
+        before, self._hold = self._hold, self._hold_temporary()
         try:
-            self._file = copy = self._open(self._temporary, target, final=not reopen)
-            with self._failures(), sf.SoundFile(source_path) as source:
+            self._file = copy = self._open(target, final=not reopen)
+            with self._failures(), sf.SoundFile(before.path) as source:
                 while (block := source.read(_COPY_BLOCK, dtype="float32", always_2d=True)).shape[0]:
                     _append(copy, np.asarray(block.T * gain, np.float32))
             if not reopen:
                 self._close_file()
         finally:
-            source_path.unlink(missing_ok=True)
+            before.path.unlink(missing_ok=True)
+            before.release()
 
-    def _open(self, path: Path, subtype: Subtype, *, final: bool = False) -> sf.SoundFile:
+    def _open(self, subtype: Subtype, *, final: bool = False) -> sf.SoundFile:
         if final and self._format == "flac":
             container, subtype = "FLAC", "PCM_24" if subtype == "FLOAT" else subtype
         else:
-            container = "RF64" if self._huge else "WAV"
+            container = "RF64" if self._values * _BYTES[subtype] > _LARGEST_WAV else "WAV"
         try:
             with self._failures():
-                return sf.SoundFile(path, "w", self._rate, self._channels, subtype, format=container)
+                return sf.SoundFile(self._hold.path, "w", self._rate, self._channels, subtype, format=container)
         except OutputError:
-            path.unlink(missing_ok=True)  # a disk that is full still has room for an empty file
+            self._hold.path.unlink(missing_ok=True)  # a disk that is full still has room for an empty file
+            self._hold.release()
             raise
 
-    def _name_temporary(self) -> Path:
-        return self.path.with_name(f".unmingle-{secrets.token_hex(6)}.tmp")
+    def _hold_temporary(self) -> Hold:
+        with self._failures():
+            return hold_temporary(self.path.parent)
 
     @contextmanager
     def _failures(self) -> Generator[None]:

@@ -1,0 +1,89 @@
+"""Temporary files that a killed process left behind, told apart from those in use: a process holds a lock on its own.
+
+The system takes the lock away when the process ends, however it ends. Where there are no locks (Windows), a file that
+is open cannot be removed, which serves as well.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from contextlib import suppress
+from pathlib import Path
+from types import ModuleType
+
+try:
+    import fcntl as _fcntl
+except ImportError:
+    locks: ModuleType | None = None
+else:
+    locks = _fcntl
+
+_PREFIX, _SUFFIX = ".unmingle-", ".tmp"
+
+
+class Hold:
+    """A file that this process uses; created empty when it is not there.
+
+    Attributes:
+        path: the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Lock the file.
+
+        Raises:
+            BlockingIOError: another process, or another part of this one, holds it.
+            OSError: it cannot be made.
+        """
+        self.path = path
+        self._descriptor = _locked(path)
+
+    def release(self) -> None:
+        """Let go of the file, wherever it is by now; again does nothing."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def hold_temporary(folder: Path) -> Hold:
+    """A new hidden file in a folder, held, which `sweep` removes once its process is gone.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    while True:
+        with suppress(BlockingIOError):  # a sweep was faster; the next name is another one
+            return Hold(folder / f"{_PREFIX}{secrets.token_hex(6)}{_SUFFIX}")
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files in a folder whose processes are gone; what cannot be removed stays."""
+    for path in folder.glob(f"{_PREFIX}*{_SUFFIX}"):
+        with suppress(OSError):
+            descriptor = _locked(path)
+            if descriptor is not None:
+                path.unlink()
+                os.close(descriptor)
+            elif locks is None:
+                path.unlink()
+
+
+def _locked(path: Path) -> int | None:
+    """A descriptor that holds the lock; None where files cannot be locked."""
+    while True:
+        descriptor = os.open(path, os.O_CREAT | os.O_RDWR)
+        if locks is None:
+            os.close(descriptor)
+            return None
+        try:
+            locks.flock(descriptor, locks.LOCK_EX | locks.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise
+        except OSError:  # a file system without locks
+            os.close(descriptor)
+            return None
+        if os.fstat(descriptor).st_nlink:
+            return descriptor
+        os.close(descriptor)  # it was swept away before it was locked
