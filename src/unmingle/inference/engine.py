@@ -22,6 +22,7 @@ from unmingle.audio.survey import Downmix, Survey
 from unmingle.errors import CheckpointError
 from unmingle.inference.finish import Finisher
 from unmingle.inference.handle import Model
+from unmingle.inference.journal import Journal
 from unmingle.inference.report import Progress, SeparationOptions
 from unmingle.inference.routing import Routing
 from unmingle.inference.store import TrackStore
@@ -76,6 +77,7 @@ def listen(
     store: TrackStore,
     progress: Progress | None = None,
     second_look: bool = True,
+    journal: Journal | None = None,
 ) -> Heard:
     """Run the network over one recording.
 
@@ -88,6 +90,7 @@ def listen(
         store: gets the tracks.
         progress: called after every window.
         second_look: spend half as much again on a recording of one window, to know the confidence.
+        journal: is told after every window how far it came; what it says of an earlier run is not done again.
     """
     down = StreamResampler(recording.sample_rate, model.sample_rate, 1)
     windows = WindowedSeparation(
@@ -97,14 +100,26 @@ def listen(
         options=options,
         second_look=second_look,
     )
+    if journal is not None and journal.state is not None:
+        windows.restore(journal.state)
     total = recording.n_samples / recording.sample_rate
+
+    def tell() -> None:
+        if progress is not None:
+            progress(_LISTENING * min(store.n_samples / model.sample_rate, total), total)
+
+    tell()
+    known = windows.end  # samples that an earlier run has pushed
     for block in blocks:
-        for tracks in windows.push(down.push(downmix(block)[np.newaxis])[0]):
+        heard = down.push(downmix(block)[np.newaxis])[0]
+        known, heard = max(0, known - heard.shape[0]), heard[known:]
+        for tracks in (ready := windows.push(heard)):
             store.append(tracks)
-            if progress is not None:
-                progress(_LISTENING * min(store.n_samples / model.sample_rate, total), total)
+            tell()
+        if ready and journal is not None:
+            journal.save(windows.state())
     rest = down.push(np.zeros((1, 0), np.float32), last=True)[0]
-    for tracks in windows.push(rest, last=True):
+    for tracks in windows.push(rest[known:], last=True):
         store.append(tracks)
     return Heard(store, model.sample_rate, windows.agreement.confidence())
 

@@ -24,9 +24,11 @@ from unmingle.audio.io import AudioReader
 from unmingle.audio.levels import FLOOR_DBFS
 from unmingle.audio.resample import check_sample_rate
 from unmingle.audio.survey import Downmix, Survey, plan_downmix, survey
+from unmingle.audio.temporary import sweep
 from unmingle.inference import engine
 from unmingle.inference.arrays import separate
 from unmingle.inference.handle import Model, load_model, require_sound_alone
+from unmingle.inference.journal import Journal, work_on
 from unmingle.inference.report import Progress, SeparationOptions, SeparationReport, Track, TrackFormat
 from unmingle.inference.routing import Routing
 from unmingle.inference.store import TrackStore
@@ -145,12 +147,14 @@ def separate_to_files(
     *,
     format: TrackFormat = "wav",  # noqa: A002
     overwrite: bool = False,
+    resume: bool = False,
     progress: Progress | None = None,
 ) -> SeparationReport:
     """Separate a recording of any length in bounded memory, straight to `{stem}_spk1.wav`, ... in `out_dir`.
 
     Tracks appear under their names all at once, when the last sample is written. Whatever goes wrong before, an
-    interruption included, leaves neither tracks nor temporary files nor new folders behind.
+    interruption included, leaves neither tracks nor temporary files nor new folders behind; except that a minute of
+    separated sound and more is kept in hidden files (`journal.py`), from which a run with `resume` goes on.
 
     Args:
         path: an audio or video file.
@@ -159,6 +163,8 @@ def separate_to_files(
         options: how to separate.
         format: `wav` (as many bits as the recording; 32-bit float where a track exceeds full scale) or `flac`.
         overwrite: replace tracks that are already there.
+        resume: go on where an earlier run of the same recording, model and settings was stopped, however it was
+            stopped; the tracks are those of a run that was not. Without, what it left is removed.
         progress: called with (seconds done, seconds of the whole recording).
 
     Raises:
@@ -173,8 +179,19 @@ def separate_to_files(
     paths = track_paths(Path(out_dir), Path(path).stem, names, format)
     check_targets(paths, overwrite=overwrite)
     source = _Source(Path(path), model)
-    with folder(Path(out_dir)), TrackStore.beside(_store_path(Path(out_dir), source.path), model.n_src) as store:
-        heard = source.listen(model, options, store=store, progress=progress)
+    with (
+        folder(Path(out_dir)),
+        Journal.open(
+            Path(out_dir),
+            source.path.stem,
+            n_src=model.n_src,
+            sample_rate=model.sample_rate,
+            about=work_on(source.path, model, options),
+            resume=resume,
+        ) as journal,
+    ):
+        sweep(Path(out_dir))
+        heard = source.listen(model, options, store=journal.store, progress=progress, journal=journal)
         with TrackFiles.open(
             paths,
             source.reader.sample_rate,
@@ -189,10 +206,6 @@ def separate_to_files(
             gains = engine.level_gains(measures, options, n_tracks=len(names))
             clipping = files.finish(gains)
     return _report(source, model, options, heard, measures, gains, paths=paths, warnings=clipping)
-
-
-def _store_path(out_dir: Path, source: Path) -> Path:
-    return out_dir / f".{source.stem}.tracks.part"
 
 
 def as_model(model: Model | str | Path | None) -> Model:
@@ -224,7 +237,13 @@ class _Source:
         self.conversions += about_rates(info.sample_rate, model.sample_rate)
 
     def listen(
-        self, model: Model, options: SeparationOptions, *, store: TrackStore, progress: Progress | None
+        self,
+        model: Model,
+        options: SeparationOptions,
+        *,
+        store: TrackStore,
+        progress: Progress | None,
+        journal: Journal | None = None,
     ) -> engine.Heard:
         return engine.listen(
             model,
@@ -234,6 +253,7 @@ class _Source:
             options,
             store=store,
             progress=progress,
+            journal=journal,
         )
 
     def hand_out(

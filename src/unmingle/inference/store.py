@@ -6,8 +6,9 @@ other, appended window by window.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,31 +24,43 @@ class TrackStore:
     Attributes:
         n_src: tracks.
         n_samples: how long they are so far.
+        kept: whether a file outlives its `with`.
     """
 
     def __init__(self, n_src: int, file: BinaryIO | None = None, *, path: Path | None = None) -> None:
         """Keep tracks in memory, or in a file that is open for writing and reading; see `beside`."""
         self.n_src, self.n_samples = n_src, 0
+        self.kept = False
         self._file, self._path = file, path
         self._pieces: list[Samples] = []
 
     @classmethod
     @contextmanager
-    def beside(cls, path: Path, n_src: int) -> Generator[TrackStore]:
-        """Keep tracks in a file of this name, which is removed in the end.
+    def beside(cls, path: Path, n_src: int, *, n_samples: int = 0) -> Generator[TrackStore]:
+        """Keep tracks in a file of this name, which is removed in the end unless it is `kept`.
+
+        Args:
+            path: the file; it need not be there.
+            n_src: tracks.
+            n_samples: how much of what is in the file already belongs to them; the rest is cut off.
 
         Raises:
             OutputError: the folder cannot be written.
         """
         try:
-            file = path.open("wb+")
+            file = path.open("rb+" if n_samples else "wb+")
         except OSError as error:
             raise OutputError(f"{path.parent} cannot be written ({error.strerror}); choose another folder") from error
+        store = cls(n_src, file, path=path)
+        store.n_samples = n_samples
         try:
-            with file:
-                yield cls(n_src, file, path=path)
+            file.truncate(store._position(n_samples))
+            yield store
         finally:
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # of a disk that is full, which was told already
+                file.close()
+            if not store.kept:
+                path.unlink(missing_ok=True)
 
     def append(self, tracks: Samples) -> None:
         """Add (n_src, time) samples at the end.
@@ -59,14 +72,20 @@ class TrackStore:
         if self._file is None:
             self._pieces.append(tracks)
             return
-        try:
+        with self._failures():
+            self._file.seek(self._position(self.n_samples - tracks.shape[1]))
             self._file.write(np.ascontiguousarray(tracks.T, np.float32).tobytes())
             self._file.flush()
-        except OSError as error:
-            raise OutputError(
-                f"the tracks cannot be kept in {self._path} ({error.strerror}); is the disk full? An hour takes "
-                f"about {self.n_src * 4 * 16_000 * 3600 / 1e9:.1f} GB until it is finished"
-            ) from error
+
+    def sync(self) -> None:
+        """See to it that what was appended is on the disk, whatever happens to the machine.
+
+        Raises:
+            OutputError: no space left, or the disk failed.
+        """
+        if self._file is not None:
+            with self._failures():
+                os.fsync(self._file.fileno())
 
     def read(self, start: int, stop: int) -> Samples:
         """(n_src, stop - start) tracks; what lies beyond their ends is zero."""
@@ -85,6 +104,21 @@ class TrackStore:
             if len(self._pieces) > 1:
                 self._pieces = [np.concatenate(self._pieces, axis=1)]
             return self._pieces[0][:, start:stop]
-        self._file.seek(4 * self.n_src * start)
-        values = np.frombuffer(self._file.read(4 * self.n_src * (stop - start)), np.float32)
+        self._file.seek(self._position(start))
+        values = np.frombuffer(self._file.read(self._position(stop - start)), np.float32)
         return np.ascontiguousarray(values.reshape(-1, self.n_src).T)
+
+    def _position(self, n_samples: int) -> int:
+        """Bytes of so many samples of every track."""
+        return 4 * self.n_src * n_samples
+
+    @contextmanager
+    def _failures(self) -> Generator[None]:
+        """Say what a failed write means."""
+        try:
+            yield
+        except OSError as error:
+            raise OutputError(
+                f"the tracks cannot be kept in {self._path} ({error.strerror}); is the disk full? An hour takes "
+                f"about {self.n_src * 4 * 16_000 * 3600 / 1e9:.1f} GB until it is finished"
+            ) from error
