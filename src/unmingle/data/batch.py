@@ -11,8 +11,9 @@ class Batch(NamedTuple):
     """Mixtures and the sources they are made of, float32."""
 
     mixture: Tensor  # (batch, time)
-    sources: Tensor  # (batch, n_src, time)
+    sources: Tensor  # (batch, n_src, time); for an audio-visual network the voice of the face alone, n_src = 1
     mixed_gender: Tensor | None = None  # (batch,) bool, where it is known: validation tells the two kinds apart
+    video: Tensor | None = None  # (batch, frames, height, width) uint8 mouth crops of one face per item
 
 
 class BatchSource(Protocol):

@@ -176,26 +176,29 @@ class WholeMixtures(Sequence[Batch]):
         return _batch([self.dataset[index]], [len(set(pair)) > 1 if isinstance(pair, str) else None])
 
 
-def made_up_mixtures(settings: DataSettings) -> list[Batch]:
-    """`n_valid` clean mixtures of `valid_speech`, at natural speed, about half of them of two genders.
+def validation_settings(settings: DataSettings) -> DataSettings:
+    """The mixing of `valid_speech`: clean, at natural speed, about half of the pairs of two genders, one seed for all.
 
     The same whatever the recipe's own seed and mixing, so that runs can be compared.
+    """
+    return replace(
+        settings,
+        speech=settings.valid_speech,
+        manifest=None,
+        noise=None,
+        seed=_VALIDATION_SEED,
+        segment_seconds=settings.valid_seconds,
+        mixing=MixingSettings(speed=(1.0, 1.0), noise_share=0.0, mixed_gender_share=0.5),
+    )
+
+
+def made_up_mixtures(settings: DataSettings) -> list[Batch]:
+    """`n_valid` mixtures of `valid_speech`; see `validation_settings`.
 
     Raises:
         ConfigError: the speech has too few speakers.
     """
-    plain = MixingSettings(speed=(1.0, 1.0), noise_share=0.0, mixed_gender_share=0.5)
-    mixing = DynamicMixing(
-        replace(
-            settings,
-            speech=settings.valid_speech,
-            manifest=None,
-            noise=None,
-            seed=_VALIDATION_SEED,
-            segment_seconds=settings.valid_seconds,
-            mixing=plain,
-        )
-    )
+    mixing = DynamicMixing(validation_settings(settings))
     numbers = range(settings.n_valid)
     items = [mixing.sample(number, step=0) for number in numbers]
     mixed = [mixing.is_mixed_gender(number) for number in numbers]

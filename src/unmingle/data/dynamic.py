@@ -7,7 +7,8 @@ Nothing is remembered between samples, so a resumed run sees exactly the mixture
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from unmingle.simulation.mixing import (
     at_level,
     balanced_levels,
     interpolate,
+    level_db,
     noise_at_snr,
     repeat_to,
     rms,
@@ -32,6 +34,22 @@ Samples = NDArray[np.float32]
 
 SILENT_RMS = 1e-3  # -60 dB: a pause, not a voice
 ATTEMPTS = 20
+FLOOR_DB = -120.0  # the level of a voice that is not heard at all
+
+
+class Place(NamedTuple):
+    """Where a voice was cut: sample `start` of an utterance begins the segment; it may lie before the first."""
+
+    utterance: int
+    start: int
+
+
+class Mixed(NamedTuple):
+    """A mixture, what it is made of, and where that was found."""
+
+    mixture: Samples  # (time,)
+    sources: Samples  # (n_src, time)
+    places: list[Place]  # of the sources
 
 
 class DynamicMixing:
@@ -44,6 +62,7 @@ class DynamicMixing:
         rank: int = 0,
         world_size: int = 1,
         progress: Callable[[int, int], None] | None = None,
+        grid: int = 1,
     ) -> None:
         """Decode the speech and noise that the settings name, or find them decoded.
 
@@ -52,6 +71,7 @@ class DynamicMixing:
             rank: number of this process among `world_size` that train together.
             world_size: how many processes train together; each sees other mixtures.
             progress: called with (utterances done, utterances in all) while decoding.
+            grid: utterances are cut at multiples of so many samples.
 
         Raises:
             ConfigError: there is no speech, or too few speakers.
@@ -61,6 +81,7 @@ class DynamicMixing:
         self.settings = settings
         self.rank = rank
         self.world_size = world_size
+        self.grid = grid
         self.speech = _open(settings, settings.speech, speakers=True, progress=progress)
         self.noise = _open(settings, settings.noise, speakers=False, progress=None) if settings.noise else None
         self.pool = SpeakerPool(
@@ -87,7 +108,11 @@ class DynamicMixing:
         return Batch(torch.from_numpy(np.stack(mixtures)), torch.from_numpy(np.stack(sources)))
 
     def sample(self, number: int, *, step: int) -> tuple[Samples, Samples]:
-        """One mixture (time,) and its sources (n_src, time), float32.
+        """One mixture (time,) and its sources (n_src, time), float32; see `mix`."""
+        return self.mix(number, step=step)[:2]
+
+    def mix(self, number: int, *, step: int) -> Mixed:
+        """One mixture, its sources, float32, and where they were cut.
 
         Args:
             number: of the sample; with the seed it decides everything drawn.
@@ -97,8 +122,8 @@ class DynamicMixing:
         rng = self._rng(number)
         ease = self._ease(step)
         speakers = self._speakers(rng, ease)
-        voices = [self._voice(rng, speaker) for speaker in speakers]
-        levels = balanced_levels([rng.uniform(*settings.level_db) for _ in voices[1:]])
+        voices, places = zip(*[self._voice(rng, speaker) for speaker in speakers], strict=True)
+        levels = self._levels(rng, voices)
         heard = wanted = np.stack([at_level(voice, level) for voice, level in zip(voices, levels, strict=True)])
         if rng.random() < settings.partial_share:
             self._shorten(rng, heard)
@@ -109,7 +134,7 @@ class DynamicMixing:
             mixture = mixture + self._noise(rng, mixture, speakers)
         level = rng.uniform(*settings.mixture_rms_db)
         scale = 10 ** (level / 20) / max(rms(mixture), SILENT_RMS)
-        return (mixture * scale).astype(np.float32), (wanted * scale).astype(np.float32)
+        return Mixed((mixture * scale).astype(np.float32), (wanted * scale).astype(np.float32), list(places))
 
     def is_mixed_gender(self, number: int, *, step: int = 0) -> bool | None:
         """Whether the speakers of a sample are of two genders; None when a gender is not known."""
@@ -140,14 +165,20 @@ class DynamicMixing:
             among = None
         return speakers
 
-    def _voice(self, rng: np.random.Generator, speaker: int) -> Samples:
+    def _levels(self, rng: np.random.Generator, voices: Sequence[Samples]) -> list[float]:
+        wanted = self.settings.mixing.level_db
+        if wanted is None:
+            return [float(np.clip(level_db(voice), FLOOR_DB, None)) for voice in voices]
+        return balanced_levels([rng.uniform(*wanted) for _ in voices[1:]])
+
+    def _voice(self, rng: np.random.Generator, speaker: int) -> tuple[Samples, Place]:
         """A stretch of a speaker's speech without pauses as long as itself, played a little faster or slower."""
-        voice = self._cut(rng, speaker)
+        voice, place = self._cut(rng, speaker)
         for _ in range(ATTEMPTS - 1):
             if rms(voice) > SILENT_RMS:
                 break
-            voice = self._cut(rng, speaker)
-        return voice
+            voice, place = self._cut(rng, speaker)
+        return voice, place
 
     def _shorten(self, rng: np.random.Generator, voices: Samples) -> None:
         """Let one voice of (n_src, time) begin late and another end early, in place."""
@@ -157,18 +188,24 @@ class DynamicMixing:
         voices[late, : int(silences[0])] = 0
         voices[early, length - int(silences[1]) :] = 0
 
-    def _cut(self, rng: np.random.Generator, speaker: int) -> Samples:
+    def _cut(self, rng: np.random.Generator, speaker: int) -> tuple[Samples, Place]:
         length = self.settings.segment
         speed = rng.uniform(*self.settings.mixing.speed)
         wanted = int(length * speed) + 2
         index = self.pool.draw_utterance(rng, speaker)
         spare = self.speech.utterances[index].n_samples - wanted
-        voice = self.speech.read(index, int(rng.integers(spare + 1)) if spare > 0 else 0, wanted)
+        start = self._on_grid(rng, spare) if spare > 0 else 0
+        voice = self.speech.read(index, start, wanted)
         if len(voice) < wanted:
-            before = int(rng.integers(wanted - len(voice) + 1))
+            before = self._on_grid(rng, wanted - len(voice))
             voice = np.pad(voice, (before, wanted - len(voice) - before))
+            start -= before
         voice = interpolate(voice, speed=speed, length=length)
-        return voice - voice.mean()
+        return voice - voice.mean(), Place(index, start)
+
+    def _on_grid(self, rng: np.random.Generator, most: int) -> int:
+        """A multiple of the grid from 0 to `most`."""
+        return self.grid * int(rng.integers(most // self.grid + 1))
 
     def _noise(self, rng: np.random.Generator, speech: Samples, speakers: list[int]) -> Samples:
         settings = self.settings.mixing
@@ -180,7 +217,7 @@ class DynamicMixing:
         """Several voices at once, none of them of the mixture's own speakers unless there are no others."""
         taken = speakers if len(self.pool.speakers) > len(speakers) else []
         talkers = [self.pool.draw_speaker(rng, without=taken) for _ in range(self.settings.mixing.babble_talkers)]
-        return np.sum([at_level(self._voice(rng, talker), 0.0) for talker in talkers], axis=0)
+        return np.sum([at_level(self._voice(rng, talker)[0], 0.0) for talker in talkers], axis=0)
 
     def _recorded(self, rng: np.random.Generator, noise: Store | None) -> Samples:
         assert noise is not None

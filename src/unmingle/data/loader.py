@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from unmingle.data.av import LipMixing, SeenBatches, SeenMixtures, made_up_faces
 from unmingle.data.batch import Batch, BatchSource
 from unmingle.data.dataset import ManifestBatches, ManifestDataset, WholeMixtures, made_up_mixtures
 from unmingle.data.dynamic import DynamicMixing
@@ -86,8 +87,9 @@ def training_batches(
     Raises:
         ConfigError: neither `speech` nor `manifest` is set, or nothing usable is found there.
     """
+    share = {"rank": rank, "world_size": world_size}
     if settings.speech:
-        return DynamicMixing(settings, rank=rank, world_size=world_size, progress=progress)
+        return (LipMixing if settings.video else DynamicMixing)(settings, **share, progress=progress)
     if not settings.manifest:
         raise ConfigError("nothing to train on: set data.speech (dynamic mixing) or data.manifest (fixed mixtures)")
     dataset = ManifestDataset(
@@ -97,9 +99,9 @@ def training_batches(
         normalize=settings.normalize,
         seed=settings.seed,
     )
-    return ManifestBatches(
-        dataset, batch_size=settings.batch_size, n_src=settings.n_src, rank=rank, world_size=world_size
-    )
+    if settings.video:
+        return SeenBatches(dataset, settings, **share)
+    return ManifestBatches(dataset, batch_size=settings.batch_size, n_src=settings.n_src, **share)
 
 
 def validation_batches(settings: DataSettings) -> Sequence[Batch] | None:
@@ -113,5 +115,8 @@ def validation_batches(settings: DataSettings) -> Sequence[Batch] | None:
     """
     if settings.valid_manifest:
         entries = read_manifest(settings.valid_manifest, sample_rate=settings.sample_rate)
-        return WholeMixtures(ManifestDataset(entries, sample_rate=settings.sample_rate, normalize=settings.normalize))
-    return made_up_mixtures(settings) if settings.valid_speech else None
+        dataset = ManifestDataset(entries, sample_rate=settings.sample_rate, normalize=settings.normalize)
+        return SeenMixtures(dataset, crop=settings.video.crop) if settings.video else WholeMixtures(dataset)
+    if not settings.valid_speech:
+        return None
+    return made_up_faces(settings) if settings.video else made_up_mixtures(settings)

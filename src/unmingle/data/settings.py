@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from unmingle.data.crops import FRAME_RATE, SIDE
 from unmingle.errors import ConfigError
 
 _SHARES = (
@@ -18,6 +19,16 @@ _SHARES = (
 )
 
 
+def check_range(name: str, bounds: tuple[float, float] | None) -> None:
+    """Refuse (lowest, highest) the wrong way round.
+
+    Raises:
+        ConfigError: names the setting.
+    """
+    if bounds is not None and bounds[0] > bounds[1]:
+        raise ConfigError(f"{name} is [{bounds[0]}, {bounds[1]}]; the lower bound comes first")
+
+
 @dataclass(frozen=True)
 class MixingSettings:
     """How dynamic mixing draws: every share is a probability per mixture, every pair a (lowest, highest) range.
@@ -28,7 +39,7 @@ class MixingSettings:
     Attributes:
         speaker_seconds: clipping range for the seconds of speech that a speaker's probability is made from.
         speed: range of the playback speed, drawn per utterance; 1.0 is unchanged.
-        level_db: range of the level of the first source over every other one, in dB.
+        level_db: range of the level of the first source over every other one, in dB; None: as they were recorded.
         partial_share: share of mixtures whose voices overlap in part only: one begins late, another ends early.
         partial_silence: longest such silence, as a share of the segment.
         noise_share: share of mixtures that get noise.
@@ -46,7 +57,7 @@ class MixingSettings:
 
     speaker_seconds: tuple[float, float] = (10.0, 600.0)
     speed: tuple[float, float] = (0.92, 1.08)
-    level_db: tuple[float, float] = (-5.0, 5.0)
+    level_db: tuple[float, float] | None = (-5.0, 5.0)
     partial_share: float = 0.0
     partial_silence: float = 0.6
     noise_share: float = 0.35
@@ -68,11 +79,36 @@ class MixingSettings:
             if value is not None and not 0 <= value <= 1:
                 raise ConfigError(f"{name} is {value}, but a share lies between 0 and 1")
         for name in ("speaker_seconds", "speed", "level_db", "noise_snr_db", "mixture_rms_db"):
-            low, high = getattr(self, name)
-            if low > high:
-                raise ConfigError(f"{name} is [{low}, {high}]; the lower bound comes first")
+            check_range(name, getattr(self, name))
         if self.speed[0] <= 0 or self.speaker_seconds[0] <= 0:
             raise ConfigError(f"speed {self.speed} and speaker_seconds {self.speaker_seconds} must be above 0")
+
+
+@dataclass(frozen=True)
+class VideoSettings:
+    """How an audio-visual network is shown the lips of one speaker per mixture. Validation is shown the plain centre.
+
+    Attributes:
+        crop: side of the square that is cut from a mouth crop, in pixels; in training at a random place, one per item.
+        flip_share: share of the training items that are mirrored.
+        lost_share: share of the training items whose face is lost for a while: level gray or, as often, a frame that
+            stands still.
+        lost_seconds: range of how long.
+    """
+
+    crop: int = 88
+    flip_share: float = 0.5
+    lost_share: float = 0.0
+    lost_seconds: tuple[float, float] = (0.2, 1.0)
+
+    def __post_init__(self) -> None:
+        """Refuse shares outside 0..1 and ranges the wrong way round."""
+        for name in ("flip_share", "lost_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"video.{name} is {getattr(self, name)}, but a share lies between 0 and 1")
+        check_range("video.lost_seconds", self.lost_seconds)
+        if not 1 <= self.crop <= SIDE:
+            raise ConfigError(f"video.crop is {self.crop}, but mouth crops are {SIDE} x {SIDE} pixels")
 
 
 @dataclass(frozen=True)
@@ -98,6 +134,8 @@ class DataSettings:
         cache_dir: where decoded speech is kept; None: `~/.cache/unmingle`.
         n_workers: processes that make batches, at lower priority; 0: made in the training process.
         mixing: how dynamic mixing draws.
+        video: for an audio-visual network, which is given one face per mixture and trained on that voice: how the face
+            is shown. Then speech and mixtures name mouth crops, and `n_src` counts the voices that are heard.
     """
 
     sample_rate: int = 16_000
@@ -117,6 +155,7 @@ class DataSettings:
     cache_dir: str | None = None
     n_workers: int = 1
     mixing: MixingSettings = field(default_factory=MixingSettings)
+    video: VideoSettings | None = None
 
     def __post_init__(self) -> None:
         """Refuse numbers that no batch can be made with, and two places to train from."""
@@ -127,6 +166,29 @@ class DataSettings:
             raise ConfigError(f"data.n_src is {self.n_src}, but a mixture has 2 or more speakers")
         if self.speech and self.manifest:
             raise ConfigError("data.speech (dynamic mixing) and data.manifest (fixed mixtures) are both set; keep one")
+        if self.video is not None:
+            self._check_video()
+
+    def _check_video(self) -> None:
+        if self.speech and (self.mixing.speed != (1.0, 1.0) or self.mixing.partial_share):
+            raise ConfigError(
+                f"data.mixing.speed is {list(self.mixing.speed)} and partial_share {self.mixing.partial_share}, but "
+                "lips keep their pace and move whenever their voice does; set speed=[1, 1] and partial_share=0"
+            )
+        if self.normalize:
+            raise ConfigError(
+                "data.normalize is not made for audio-visual networks, which disregard level; leave it out"
+            )
+        if self.sample_rate % FRAME_RATE or self.segment % self.frame:
+            raise ConfigError(
+                f"a segment is {self.segment_seconds} s at {self.sample_rate} Hz; for lips it must be a whole number "
+                f"of video frames, {FRAME_RATE} per second"
+            )
+
+    @property
+    def frame(self) -> int:
+        """Samples to a video frame."""
+        return self.sample_rate // FRAME_RATE
 
     @property
     def segment(self) -> int:

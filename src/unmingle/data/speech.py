@@ -1,7 +1,8 @@
 """Speech and noise to mix: a folder, a manifest or Lhotse cuts, all read as Lhotse cuts.
 
-A speech manifest is JSON Lines with `path` and `speaker`, and if known `gender` ("F" or "M"), `corpus` and anything
-else; a noise manifest needs `path` alone. Paths are relative to the manifest's folder or to the folder above it.
+A speech manifest is JSON Lines with `path` and `speaker`, and if known `gender` ("F" or "M"), `corpus`, `video` (mouth
+crops of the speaker) and anything else; a noise manifest needs `path` alone. Paths are relative to the folder of the
+manifest or to the one above it.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class SpeechFile:
     speaker: str
     gender: str | None
     corpus: str | None
+    video: Path | None = None  # mouth crops of the speaker, see `unmingle.data.crops`
 
 
 def list_speech(path: Path | str, *, exclude_corpora: Sequence[str] = (), speakers: bool = True) -> list[SpeechFile]:
@@ -119,8 +121,37 @@ def _from_row(manifest: Path, number: int, row: dict[str, Any], folder: Path, sp
         if not isinstance(row.get(key), str):
             raise ManifestError(f"{manifest}, line {number}: wanted a text under {key!r}, got {row.get(key)!r}")
     gender = _GENDERS.get(str(row.get("gender", "")).upper())
-    corpus = row.get("corpus")
-    return SpeechFile(folder / row["path"], row.get("speaker", ""), gender, None if corpus is None else str(corpus))
+    corpus, video = row.get("corpus"), row.get("video")
+    if not isinstance(video, str | None):
+        raise ManifestError(f"{manifest}, line {number}: wanted one path under 'video', got {video!r}")
+    return SpeechFile(
+        folder / row["path"],
+        row.get("speaker", ""),
+        gender,
+        None if corpus is None else str(corpus),
+        None if video is None else folder / video,
+    )
+
+
+def list_videos(path: Path | str, *, exclude_corpora: Sequence[str] = ()) -> dict[str, Path]:
+    """Mouth crops by the id that `read_cuts` gives to the utterance.
+
+    Raises:
+        ManifestError: the speech is no speech manifest, or a row names no video; the message gives the first such row.
+    """
+    path = Path(path)
+    if is_lhotse(path) or path.is_dir():
+        raise ManifestError(f"{path} says nothing of faces; wanted a speech manifest with `video` in every line")
+    found: dict[str, Path] = {}
+    for file in list_speech(path, exclude_corpora=exclude_corpora):
+        if file.video is None:
+            raise ManifestError(f"{path}: {file.path.name} has no `video`; an audio-visual network needs one per voice")
+        found[_identity(file.path, _root(path))] = file.video
+    return found
+
+
+def _root(path: Path) -> Path:
+    return path.resolve() if path.is_dir() else path.resolve().parent.parent
 
 
 def read_cuts(path: Path | str, *, exclude_corpora: Sequence[str] = (), speakers: bool = True) -> list[MonoCut]:
@@ -142,8 +173,10 @@ def read_cuts(path: Path | str, *, exclude_corpora: Sequence[str] = (), speakers
     files = list_speech(path, exclude_corpora=exclude_corpora, speakers=speakers)
     with ThreadPoolExecutor(_N_PROBES) as pool:
         headers = list(pool.map(_probe, files))
-    root = path.resolve() if path.is_dir() else path.resolve().parent.parent
-    return [_cut(lhotse, file, _identity(file.path, root), header) for file, header in zip(files, headers, strict=True)]
+    return [
+        _cut(lhotse, file, _identity(file.path, _root(path)), header)
+        for file, header in zip(files, headers, strict=True)
+    ]
 
 
 def import_lhotse() -> Any:

@@ -110,7 +110,9 @@ def _fingerprint(path: Path, sample_rate: int, exclude_corpora: Sequence[str], s
         return digest.hexdigest()[:16]
     for file in speech.list_speech(path, exclude_corpora=exclude_corpora, speakers=speakers):
         size = file.path.stat().st_size if file.path.is_file() else -1
-        digest.update(json.dumps([{**asdict(file), "path": str(file.path)}, size]).encode())
+        listed = {**asdict(file), "path": str(file.path)}
+        del listed["video"]  # is not decoded
+        digest.update(json.dumps([listed, size]).encode())
     return digest.hexdigest()[:16]
 
 
