@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args, get_type_hints
 
 import yaml
 
@@ -162,6 +162,7 @@ def build(kind: type[Settings], values: Mapping[str, Any], *, where: str) -> Set
 
 def _plain(message: str, where: str) -> str:
     """What jsonargparse says, without Python's notation: which key, what came, what was wanted."""
+    message = re.sub(r"<class '\w+(\.\w+)+'>", "a group of settings", message)
     message = re.sub(r"<class '(\w+)'>", r"\1", message).replace("typing.", "").replace("NoneType", "null")
     found = re.match(r'Parser key "it\.(?P<key>[\w.]+)":\s*(?P<problem>.*)', message, re.DOTALL)
     if not found:
@@ -186,8 +187,9 @@ def check_keys(kind: type, values: object, *, where: str) -> None:
     for key, value in cast("Mapping[str, Any]", values).items():
         if key not in known:
             raise unknown_key(key, known, where=where)
-        if is_dataclass(known[key]):
-            check_keys(cast("type", known[key]), value, where=f"{where}.{key}")
+        group = next((choice for choice in (known[key], *get_args(known[key])) if is_dataclass(choice)), None)
+        if group is not None and not (value is None and type(None) in get_args(known[key])):
+            check_keys(cast("type", group), value, where=f"{where}.{key}")
 
 
 def unknown_key(key: str, known: Sequence[str] | Mapping[str, Any], *, where: str) -> ConfigError:
