@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ import soundfile
 
 from unmingle.data.check import ManifestReport, check_manifest
 from unmingle.data.corpora import prepare
+from unmingle.data.crops import write_crops
+from unmingle.data.manifest import read_manifest, write_manifest
 
 Mixtures = Callable[..., Path]
 
@@ -72,3 +75,43 @@ def test_a_silent_source_is_a_warning(mixtures: Mixtures) -> None:
     report = checked(mixtures(), break_it=write("s1", np.zeros(8000)))
     assert report.errors == []
     assert any("source 1 is silent" in problem.message for problem in report.problems)
+
+
+@pytest.fixture
+def seen(mixtures: Mixtures) -> tuple[Path, Path]:
+    """A manifest of mixtures of 1 s with good mouth crops, and the folder of the crops."""
+    split = mixtures()
+    (prepared,) = prepare("lrs2-2mix", split, split.parent)
+    entries = read_manifest(prepared.manifest)
+    faces = split.parent / "faces"
+    shown = [replace(entry, video=(faces / f"{entry.id}1.npy", faces / f"{entry.id}2.npz")) for entry in entries]
+    for entry in shown:
+        for path in entry.video:
+            write_crops(path, np.zeros((25, 96, 96), np.uint8))
+    write_manifest(prepared.manifest, shown)
+    return prepared.manifest, faces
+
+
+def test_mouth_crops_that_fit_pass(seen: tuple[Path, Path]) -> None:
+    assert check_manifest(seen[0]).problems == ()
+
+
+@pytest.mark.parametrize(
+    ("crops", "message"),
+    [
+        (None, "video 1: there are no mouth crops .*a_b1.npy"),
+        (np.zeros((23, 96, 96), np.uint8), r"video 1: .* has 23 frames \(0.92 s\) but its sound lasts 1.00 s"),
+        (np.zeros((25, 88, 88), np.uint8), "video 1: .* has crops of 88 x 88 pixels, wanted 96 x 96"),
+        (np.zeros((25, 96, 96), np.float32), "video 1: .* holds float32"),
+    ],
+)
+def test_mouth_crops_that_do_not_fit_are_errors(
+    seen: tuple[Path, Path], crops: np.ndarray | None, message: str
+) -> None:
+    path = seen[1] / "a_b1.npy"
+    path.unlink()
+    if crops is not None:
+        np.save(path, crops)
+    (problem,) = check_manifest(seen[0]).errors
+    assert problem.id == "a_b"
+    assert re.search(message, problem.message)

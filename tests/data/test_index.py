@@ -60,3 +60,12 @@ def test_an_index_survives_a_round_trip(mixtures: Callable[..., Path], tmp_path:
 def test_lists_that_do_not_fit_are_an_error(lists: dict[str, object], message: str, tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match=message):
         read_manifest(index(tmp_path / "tt", lists))
+
+
+def test_the_audio_visual_lists_name_mouth_crops(tmp_path: Path) -> None:
+    seen = {name: [[f"{name}/a.wav", f"mouths/{name}.npz", 800]] for name in ("s1", "s2")}
+    split = index(tmp_path / "tt", {"mix": [["mix/a.wav", 800]], **seen})
+    (entry,) = read_manifest(split, sample_rate=8000)
+    assert entry.video == (split / "mouths" / "s1.npz", split / "mouths" / "s2.npz")
+    assert entry.sources == (split / "s1" / "a.wav", split / "s2" / "a.wav")
+    assert entry.extra["samples"] == 800

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmingle.audio.io import read_audio
+from unmingle.data.crops import SIDE, crops_shape, require_length
 from unmingle.data.manifest import Entry, read_manifest
-from unmingle.errors import AudioReadError, MissingFileError, OutputError
+from unmingle.errors import AudioReadError, MissingFileError, OutputError, ShapeError, VideoReadError
 from unmingle.simulation.mixing import level_db, ratio_db
 
 EXPLAINED_DB = -40.0  # what the sources (and noise) leave of a mixture they add up to: 16-bit rounding and less
@@ -66,7 +67,8 @@ def check_manifest(
     """Open every file of a manifest and look for what training or scoring would trip over.
 
     Errors: a file that is missing or unreadable, another rate than the manifest says, several channels, other lengths
-    than the mixture's, NaN or infinite samples, no samples. Warnings: a silent source, and sources that do not add up
+    than the mixture's, NaN or infinite samples, no samples; mouth crops that are missing, something else, or not as
+    long as the mixture to a frame. Warnings: a silent source, and sources that do not add up
     to the mixture although neither noise nor early targets explain it.
 
     Args:
@@ -112,7 +114,9 @@ def _check(entry: Entry) -> tuple[int, bool, list[Problem]]:
         if complaint:
             problems.append(Problem(entry.id, "error", f"{role}: {complaint}"))
         signals.append(signal)
-    problems += [Problem(entry.id, "error", f"video {path} is not there") for path in entry.video if not path.exists()]
+    n_samples = len(signals[0])
+    faces = [_face(path, n_samples, entry.sample_rate) for path in entry.video]
+    problems += [Problem(entry.id, "error", f"video {n}: {face}") for n, face in enumerate(faces, start=1) if face]
     if problems:
         return len(signals[0]), False, problems
     problems += [Problem(entry.id, "error", complaint) for complaint in _lengths(roles, signals)]
@@ -137,6 +141,19 @@ def _read(path: Path, sample_rate: int) -> tuple[Samples, str | None]:
     if not np.isfinite(audio.samples).all():
         return nothing, f"{path} holds NaN or infinite samples"
     return audio.samples[0], None
+
+
+def _face(path: Path, n_samples: int, sample_rate: int) -> str | None:
+    """What is wrong with the mouth crops of a speaker."""
+    try:
+        n_frames, height, width = crops_shape(path)
+        if min(height, width) < SIDE:
+            return f"{path} has crops of {height} x {width} pixels, wanted {SIDE} x {SIDE}"
+        if n_samples:
+            require_length(n_frames, n_samples=n_samples, sample_rate=sample_rate, what=str(path))
+    except (MissingFileError, VideoReadError, ShapeError) as error:
+        return str(error)
+    return None
 
 
 def _lengths(roles: Sequence[str], signals: Sequence[Samples]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
     tt/mix.json  tt/s1.json  tt/s2.json      (`mix_clean.json` for Libri2Mix, `mix_both.json` for WHAM!)
 
+The audio-visual sets list [path, mouth crops, number of samples] for the sources.
 Lists are sorted by file name, and line i of every list belongs to mixture i. Paths are absolute, or relative to the
 folder of the lists. Sample rate and speakers are not stated.
 """
@@ -13,7 +14,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from unmingle.audio.io import probe
 from unmingle.data.files import write_text_atomically
@@ -41,18 +42,20 @@ def read_index(path: Path | str, *, sample_rate: int | None = None) -> list[Entr
     if not columns:
         raise ManifestError(f"{folder} has no s1.json beside {mixture_list.name}")
     for number, column in enumerate(columns, start=1):
-        if [Path(each).name for each, _ in column] != [Path(each).name for each, _ in mixtures]:
+        if [Path(row.path).name for row in column] != [Path(row.path).name for row in mixtures]:
             raise ManifestError(f"{folder}: s{number}.json does not list the file names of {mixture_list.name}")
-    rate = sample_rate or _rate_of(folder / mixtures[0][0])
+    rate = sample_rate or _rate_of(folder / mixtures[0].path)
+    seen = all(row.video is not None for column in columns for row in column)
     return [
         Entry(
-            id=Path(mixture).stem,
+            id=Path(mixture.path).stem,
             sample_rate=rate,
-            mixture=_absolute(folder, mixture),
-            sources=tuple(_absolute(folder, column[number][0]) for column in columns),
-            extra={"samples": length},
+            mixture=_absolute(folder, mixture.path),
+            sources=tuple(_absolute(folder, column[number].path) for column in columns),
+            video=tuple(_absolute(folder, column[number].video or "") for column in columns) if seen else (),
+            extra={"samples": mixture.n_samples},
         )
-        for number, (mixture, length) in enumerate(mixtures)
+        for number, mixture in enumerate(mixtures)
     ]
 
 
@@ -84,15 +87,27 @@ def _numbered(folder: Path, letter: str) -> list[Path]:
     return found
 
 
-def _read_list(path: Path) -> list[tuple[str, int]]:
+class _Row(NamedTuple):
+    path: str
+    n_samples: int
+    video: str | None = None
+
+
+def _read_list(path: Path) -> list[_Row]:
     try:
-        rows = cast("list[Any]", json.loads(path.read_text(encoding="utf-8")))
-        pairs = [(str(name), int(length)) for name, length in rows]
+        rows = [_row(*row) for row in cast("list[Any]", json.loads(path.read_text(encoding="utf-8")))]
     except (ValueError, TypeError) as error:
         raise ManifestError(f"{path} is not a JSON list of [path, number of samples]: {error}") from error
-    if not pairs:
+    if not rows:
         raise ManifestError(f"{path} lists no files")
-    return sorted(pairs, key=lambda pair: re.split(r"[\\/]", pair[0])[-1])
+    return sorted(rows, key=lambda row: re.split(r"[\\/]", row.path)[-1])
+
+
+def _row(path: object, *rest: object) -> _Row:
+    *video, n_samples = rest
+    if len(video) > 1:
+        raise ValueError(f"{len(rest) + 1} columns")
+    return _Row(str(path), int(cast("Any", n_samples)), str(video[0]) if video else None)
 
 
 def _rate_of(path: Path) -> int:
