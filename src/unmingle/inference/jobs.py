@@ -3,14 +3,16 @@
     inputs (files, folders, globs) -> plan_jobs -> Job, Job, ... -> attempt -> tracks, then the sidecar -> Outcome
 
 A job writes `{stem}_spk1.wav ...` and, last and in one step, `{stem}.separation.json`: where that file is, the
-job is complete. A job that fails or is interrupted leaves nothing behind.
+job is complete. A job that fails or is interrupted leaves nothing behind but, in hidden files, the work of the network
+when that is worth a minute of sound or more; one that is killed leaves hidden files that its next run goes on from, or
+removes.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -24,6 +26,7 @@ from unmingle.errors import (
     OutputExistsError,
     UnmingleError,
 )
+from unmingle.inference.claim import claim
 from unmingle.inference.handle import Model, list_models, load_model, require_sound_alone
 from unmingle.inference.inputs import Job
 from unmingle.inference.report import Progress, SeparationOptions
@@ -131,6 +134,7 @@ def by_ear(job: Job, settings: Settings, progress: Progress | None) -> Result:
         settings.options,
         format=job.format,
         overwrite=settings.overwrite,
+        resume=settings.resume,
         progress=progress,
     )
 
@@ -142,7 +146,7 @@ def attempt(job: Job, settings: Settings, *, progress: Progress | None = None, s
         CheckpointError, ConfigError: the model cannot run, which no other job would change.
     """
     try:
-        if settings.resume and (report := read_sidecar(job)) is not None and _is_done(job, report, settings):
+        if settings.resume and (report := _report_of_whole(job)) is not None and _is_done(job, report, settings):
             return Outcome(job, "skipped", report)
         return Outcome(job, "done", run_job(job, settings, progress=progress, separate=separate))
     except (CheckpointError, ConfigError):
@@ -166,10 +170,12 @@ def run_job(
     from unmingle.inference.trackfiles import folder
 
     _refuse_odd_name(job)
-    if not settings.overwrite:
-        _refuse_existing([job.sidecar, *([job.picture] if settings.plot else [])], resume=settings.resume)
     before = read_sidecar(job)
-    with folder(job.out_dir):
+    with folder(job.out_dir), claim(_unfinished(job), overwrite=settings.overwrite) as found:
+        if found.killed and (settings.resume or not found.replacing):
+            settings = replace(settings, overwrite=True)  # what is there was written by the run that was killed
+        if not settings.overwrite:
+            _refuse_existing([job.sidecar, *([job.picture] if settings.plot else [])], resume=settings.resume)
         result = separate(job, settings, progress)
         described = _describe(job, result)
         try:
@@ -238,8 +244,18 @@ def _is_report(value: Any) -> bool:
     )
 
 
+def _unfinished(job: Job) -> Path:
+    """What the sidecar is called before the job is complete; it is there from the beginning of the job."""
+    return job.sidecar.with_name(f".{job.sidecar.name}.part")
+
+
+def _report_of_whole(job: Job) -> dict[str, Any] | None:
+    """What the sidecar says, unless somebody is, or was until killed, replacing what it is about."""
+    return None if _unfinished(job).exists() else read_sidecar(job)
+
+
 def _write_sidecar(job: Job, described: dict[str, Any]) -> None:
-    unfinished = job.sidecar.with_name(f".{job.sidecar.name}.part")
+    unfinished = _unfinished(job)
     try:
         text = json.dumps(described, indent=2, ensure_ascii=False, allow_nan=False)
         unfinished.write_text(text + "\n", encoding="utf-8")

@@ -24,7 +24,6 @@ from unmingle.audio.io import AudioReader
 from unmingle.audio.levels import FLOOR_DBFS
 from unmingle.audio.resample import check_sample_rate
 from unmingle.audio.survey import Downmix, Survey, plan_downmix, survey
-from unmingle.audio.temporary import sweep
 from unmingle.inference import engine
 from unmingle.inference.arrays import separate
 from unmingle.inference.handle import Model, load_model, require_sound_alone
@@ -190,7 +189,6 @@ def separate_to_files(
             resume=resume,
         ) as journal,
     ):
-        sweep(Path(out_dir))
         heard = source.listen(model, options, store=journal.store, progress=progress, journal=journal)
         with TrackFiles.open(
             paths,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from unmingle.audio.formats import Subtype, TrackFormat
 from unmingle.audio.framing import Samples
+from unmingle.audio.temporary import sweep
 from unmingle.audio.writing import AudioWriter, check_target
 from unmingle.errors import OutputError
 
@@ -76,7 +77,9 @@ class TrackFiles:
         frames: int | None = None,
         rescaled: bool = False,
     ) -> Generator[TrackFiles]:
-        """Open all files; whatever happens, no temporary file outlives the `with`."""
+        """Open all files; whatever happens, no temporary file outlives the `with`, nor do those of killed processes."""
+        for parent in {path.parent for path in paths}:
+            sweep(parent)
         with ExitStack() as stack:
             writers: list[AudioWriter] = []
             for path in paths:

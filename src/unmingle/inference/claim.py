@@ -1,0 +1,68 @@
+"""The mark of a job that is under way: a hidden file beside its results, held as long as its process lives.
+
+When it is there and nobody holds it, the run before was killed; what lies under the names of the job without a report
+is then that run's own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from unmingle.audio.temporary import Hold
+from unmingle.errors import OutputError
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What was found where a job begins.
+
+    Attributes:
+        killed: the run before was killed.
+        replacing: that run had been asked to replace what was there before it.
+    """
+
+    killed: bool = False
+    replacing: bool = False
+
+
+@contextmanager
+def claim(path: Path, *, overwrite: bool) -> Generator[Claim]:
+    """Mark a job as under way, by a file of this name, until the body ends.
+
+    Args:
+        path: the mark.
+        overwrite: whether this run may replace what is there.
+
+    Raises:
+        OutputError: another run is at work on it, or the folder cannot be written.
+    """
+    try:
+        hold = Hold(path)
+    except BlockingIOError as error:
+        raise OutputError(
+            f"another run is writing the same results into {path.parent}; wait for it, or choose another folder"
+        ) from error
+    except OSError as error:
+        raise OutputError(f"{path.parent} cannot be written ({error.strerror}); choose another folder") from error
+    try:
+        found = _read(path)
+        path.write_bytes(json.dumps({"overwrite": overwrite or found.replacing}).encode())
+        yield found
+    finally:
+        path.unlink(missing_ok=True)
+        hold.release()
+
+
+def _read(path: Path) -> Claim:
+    text = path.read_bytes()
+    if not text:
+        return Claim()
+    try:
+        said = json.loads(text)
+    except ValueError:
+        return Claim(killed=True)
+    return Claim(killed=True, replacing=isinstance(said, dict) and bool(said.get("overwrite")))

@@ -1,0 +1,228 @@
+"""A run that is killed, at whatever moment, and the runs after it, which end with the same bytes."""
+
+import json
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from unmingle.audio import temporary
+from unmingle.errors import OutputError
+from unmingle.inference import journal
+from unmingle.inference.claim import claim
+from unmingle.inference.handle import Model
+from unmingle.inference.journal import Journal
+from unmingle.inference.offline import separate_to_files
+from unmingle.inference.report import SeparationOptions
+from unmingle.presets import TDANetConfig
+
+RATE = 8000
+OPTIONS = SeparationOptions(window_seconds=3.0, overlap_seconds=0.5)
+
+# One interpreter that forks: each child does the job until the moment where it kills itself; the last one does it all.
+KILLED_AGAIN_AND_AGAIN = """
+import hashlib, json, os, signal, sys
+from pathlib import Path
+import numpy as np
+from unmingle.audio.writing import AudioWriter
+from unmingle.inference.handle import Model
+from unmingle.inference.inputs import Job
+from unmingle.inference.jobs import Settings, attempt
+from unmingle.inference.journal import Journal
+from unmingle.inference.report import SeparationOptions
+from unmingle.presets import TDANetConfig
+
+folder, moments = Path(sys.argv[1]), json.loads(sys.argv[2])
+options = SeparationOptions(window_seconds=3.0, overlap_seconds=0.5)
+calls = folder / "calls"
+
+
+def network(mixture):
+    with calls.open("a") as file:
+        file.write("x")
+    return np.stack([np.maximum(mixture, 0), np.minimum(mixture, 0)], axis=1)
+
+
+def killing(function, after):
+    def counted(*given, **more):
+        nonlocal after
+        after -= 1
+        if after < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*given, **more)
+    return counted
+
+
+def do(job, moment):
+    model = Model("halves", TDANetConfig(sample_rate=8000), engine=network)
+    places = {"save": (Journal, "save"), "write": (AudioWriter, "write"), "commit": (AudioWriter, "commit"),
+              "rename": (Path, "replace")}
+    if moment is not None and moment[0] == "network":
+        model.engine = killing(network, moment[1])
+    elif moment is not None:
+        owner, name = places[moment[0]]
+        setattr(owner, name, killing(getattr(owner, name), moment[1]))
+    outcome = attempt(job, Settings(model, options, resume=True))
+    return 0 if outcome.state in ("done", "skipped") else print(outcome.error) or 1
+
+
+def forked(job, moment):
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            code = do(job, moment)
+        finally:
+            sys.stdout.flush()
+            os._exit(code)
+    return os.waitpid(child, 0)[1]
+
+
+job = Job(folder / "talk.wav", folder / "killed")
+for moment in moments:
+    assert os.WIFSIGNALED(forked(job, moment)), moment
+    assert not job.sidecar.exists(), moment
+assert forked(job, None) == 0
+n_calls = len(calls.read_text())
+calls.unlink()
+whole = Job(folder / "talk.wav", folder / "whole")
+assert forked(whole, None) == 0
+files = [{path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in one.out_dir.iterdir()}
+         for one in (job, whole)]
+print(json.dumps({"files": files, "calls": [n_calls, len(calls.read_text())]}))
+"""
+
+
+@pytest.fixture
+def talk(tmp_path, voices, monkeypatch):
+    monkeypatch.setattr(journal, "WORTH_KEEPING_SECONDS", 6.0)
+    sf.write(tmp_path / "talk.wav", voices[:2, : 16 * RATE].sum(axis=0), RATE)
+    return tmp_path / "talk.wav"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="forks")
+def test_a_job_that_is_killed_at_any_moment_is_resumed_with_the_same_bytes(talk):
+    random = np.random.default_rng(0)
+    moments = [
+        ("network", 3),
+        ("save", 1),
+        ("rename", 1),  # the state is written and does not have its name yet
+        ("network", int(random.integers(2))),
+        ("write", int(random.integers(1, 16))),
+        ("commit", 1),  # one of the two tracks has its name
+        ("rename", 2),  # all but the report have theirs
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED_AGAIN_AND_AGAIN, str(talk.parent), json.dumps(moments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = json.loads(done.stdout)
+    resumed, whole = said["files"]
+    assert resumed == whole
+    assert sorted(whole) == ["talk.separation.json", "talk_spk1.wav", "talk_spk2.wav"]
+    again, needed = said["calls"]
+    assert again <= needed + len(moments) + 16  # after the tracks had their names, all is done once more
+
+
+def halves(mixture):
+    return np.stack([np.maximum(mixture, 0), np.minimum(mixture, 0)], axis=1)
+
+
+def interrupted(talk, out_dir, *, after, options=OPTIONS, model=None, **settings):
+    """Separate until so many seconds are done; returns what was reported first."""
+    told = []
+
+    def tell(done, total):
+        told.append(done)
+        if done > after:
+            raise KeyboardInterrupt
+
+    model = model or Model("halves", TDANetConfig(sample_rate=RATE), engine=halves)
+    with suppress(KeyboardInterrupt):
+        separate_to_files(talk, out_dir, model, options, progress=tell, **settings)
+    return told[0]
+
+
+def test_an_interruption_after_much_work_is_gone_on_from(talk, tmp_path):
+    out = tmp_path / "out"
+    assert interrupted(talk, out, after=9) == 0
+    assert sorted(path.name for path in out.iterdir()) == [".talk.journal", ".talk.tracks.part"]
+    later = SeparationOptions(window_seconds=3.0, overlap_seconds=0.5, gate=True)  # the network's work is the same
+    assert interrupted(talk, out, after=99, options=later, resume=True) > 6
+    assert sorted(path.name for path in out.iterdir()) == ["talk_spk1.wav", "talk_spk2.wav"]
+
+
+def test_an_early_interruption_leaves_nothing(talk, tmp_path):
+    interrupted(talk, tmp_path / "out", after=3)
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_resume_all_is_done_anew(talk, tmp_path):
+    interrupted(talk, tmp_path / "out", after=9)
+    assert interrupted(talk, tmp_path / "out", after=99) == 0
+    assert len(list((tmp_path / "out").iterdir())) == 2
+
+
+@pytest.mark.parametrize("change", ["recording", "model", "window", "damage"])
+def test_work_on_something_else_is_not_gone_on_with(talk, tmp_path, change, caplog):
+    out, options, model = tmp_path / "out", OPTIONS, None
+    interrupted(talk, out, after=9)
+    if change == "recording":
+        talk.touch()
+    elif change == "model":
+        model = Model("others", TDANetConfig(sample_rate=RATE), engine=halves)
+    elif change == "window":
+        options = SeparationOptions(window_seconds=4.0, overlap_seconds=0.5)
+    else:
+        (out / ".talk.journal").write_bytes(b"not a journal")
+    assert interrupted(talk, out, after=99, options=options, model=model, resume=True) == 0
+    assert "begun anew" in caplog.text
+    assert len(list(out.iterdir())) == 2
+
+
+def test_tracks_shorter_than_the_journal_says_are_not_trusted(talk, tmp_path):
+    interrupted(talk, tmp_path / "out", after=9)
+    (tmp_path / "out" / ".talk.tracks.part").write_bytes(b"")
+    assert interrupted(talk, tmp_path / "out", after=99, resume=True) == 0
+
+
+@pytest.mark.skipif(temporary.locks is None, reason="this system has no locks on files")
+def test_two_runs_do_not_work_on_the_same_results(talk, tmp_path):
+    model = Model("halves", TDANetConfig(sample_rate=RATE), engine=halves)
+    with (
+        Journal.open(tmp_path, "talk", n_src=2, sample_rate=RATE, about={}, resume=False),
+        pytest.raises(OutputError, match="by another run"),
+    ):
+        separate_to_files(talk, tmp_path, model, OPTIONS)
+    with (
+        claim(tmp_path / ".mark", overwrite=False),
+        pytest.raises(OutputError, match="another run"),
+        claim(tmp_path / ".mark", overwrite=False),
+    ):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["talk.wav"]
+
+
+@pytest.mark.parametrize(
+    ("text", "killed", "replacing"),
+    [
+        ("", False, False),
+        ('{"overwrite": false}', True, False),
+        ('{"overwrite": true}', True, True),
+        ("{", True, False),
+    ],
+)
+def test_a_mark_says_whether_the_run_before_was_killed(tmp_path, text, killed, replacing):
+    mark = Path(tmp_path / ".mark")
+    mark.write_text(text)
+    with claim(mark, overwrite=False) as found:
+        assert (found.killed, found.replacing) == (killed, replacing)
+        assert json.loads(mark.read_text())["overwrite"] is replacing
+    assert not mark.exists()
