@@ -1,25 +1,93 @@
-"""Faces as JSON: what `unmingle faces` writes, and `--faces FILE.json` reads."""
+"""Faces as JSON: what `unmingle faces` writes, and `--faces FILE.json` reads.
+
+    {"format": "unmingle-faces-1", "source": "panel.mp4", "duration": 3.0, "frame_rate": 25.0, "picture": [640, 256],
+     "shots": [], "warnings": [],
+     "faces": [{"name": "face1", "intervals": [[0.0, 3.0]], "interpolated_share": 0.0,
+                "boxes": [[x, y, width, height], ...], "mouths": [[x, y, side, angle], ...], "mouth_opening": [...]}]}
+
+Lists of frames hold one entry per tick from the beginning to `duration`, null where the face is absent. `mouths` and
+`mouth_opening` may be left out of a file made by hand: mouths are then placed by the boxes.
+"""
 
 from __future__ import annotations
 
+import json
+import secrets
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from unmingle.video.tracks import FaceReport
+import numpy as np
+
+from unmingle.errors import FaceError, MissingFileError, OutputError, OutputExistsError
+from unmingle.video.assembly import held
+from unmingle.video.detection import Floats
+from unmingle.video.mouth import squares_from_boxes
+from unmingle.video.tracks import CLOCK_RATE, FaceReport, FaceTrack
+
+FORMAT = "unmingle-faces-1"
+_LONGEST = 100 * 3600.0  # seconds; a longer duration is a mistake
 
 
-def write_faces(report: FaceReport, json_path: str | Path, *, overwrite: bool = False) -> None:
+def describe_faces(report: FaceReport, source: str) -> dict[str, Any]:
+    """All but the lists of frames, for JSON.
+
+    Args:
+        report: the faces.
+        source: name of the video.
+    """
+    return {
+        "format": FORMAT,
+        "source": source,
+        "duration": report.duration,
+        "frame_rate": CLOCK_RATE,
+        "picture": list(report.picture),
+        "shots": report.shots,
+        "warnings": report.warnings,
+        "faces": [_describe(track) for track in report.tracks],
+    }
+
+
+def write_faces(report: FaceReport, json_path: str | Path, *, source: str = "", overwrite: bool = False) -> None:
     """Write faces without crops and thumbnails.
 
     Args:
         report: what `find_faces` gave.
         json_path: where to.
+        source: name of the video.
         overwrite: replace a file that is there.
 
     Raises:
         OutputExistsError: the file is there and `overwrite` was not asked for.
         OutputError: the file cannot be written.
     """
-    raise NotImplementedError
+    described = describe_faces(report, source)
+    for face, track in zip(described["faces"], report.tracks, strict=True):
+        face |= {
+            "boxes": _listed(track.boxes, track, digits=1),
+            "mouths": _listed(track.mouths, track, digits=2),
+            "mouth_opening": _listed(np.nan_to_num(track.mouth_opening, nan=-1.0), track, digits=4),
+        }
+    write_whole(Path(json_path), (json.dumps(described, ensure_ascii=False) + "\n").encode(), overwrite=overwrite)
+
+
+def write_whole(path: Path, content: bytes, *, overwrite: bool) -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        OutputExistsError: the file is there and `overwrite` was not asked for.
+        OutputError: the file cannot be written.
+    """
+    if path.exists() and not overwrite:
+        raise OutputExistsError(f"{path} is already there; ask for overwriting, or choose another folder")
+    unfinished = path.with_name(f".unmingle-{secrets.token_hex(6)}.tmp")
+    try:
+        unfinished.write_bytes(content)
+        unfinished.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written ({error.strerror}); choose another folder") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def read_faces(json_path: str | Path) -> FaceReport:
@@ -29,4 +97,71 @@ def read_faces(json_path: str | Path) -> FaceReport:
         MissingFileError: the file is not there.
         FaceError: it is not a file of faces; the message names what is wrong in it.
     """
-    raise NotImplementedError
+    path = Path(json_path)
+    try:
+        found = json.loads(path.read_bytes())
+        width, height = (int(side) for side in found["picture"])
+        duration = float(found["duration"])
+        if not 0 < duration < _LONGEST:
+            raise ValueError(f"a duration of {duration:g} s")
+        n_frames = round(duration * CLOCK_RATE)
+        tracks = [_track(face, number, n_frames) for number, face in enumerate(found["faces"], start=1)]
+        shots, warnings = (
+            [float(time) for time in found.get("shots", ())],
+            [str(one) for one in found.get("warnings", ())],
+        )
+    except FileNotFoundError as error:
+        raise MissingFileError(f"{path} is not there") from error
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+        what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise FaceError(
+            f"{path} is not a file of faces ({what}); make one with `unmingle faces VIDEO`, or see docs/video.md"
+        ) from error
+    return FaceReport(tracks, n_frames / CLOCK_RATE, (width, height), shots, warnings)
+
+
+def _describe(track: FaceTrack) -> dict[str, Any]:
+    boxes = track.boxes[track.present]
+    return {
+        "name": track.name,
+        "intervals": [list(interval) for interval in track.intervals],
+        "seconds": round(track.seconds, 3),
+        "mean_box": [round(float(value), 1) for value in boxes.mean(axis=0)],
+        "interpolated_share": round(track.interpolated_share, 4),
+    }
+
+
+def _listed(values: Floats, track: FaceTrack, *, digits: int) -> list[Any]:
+    rounded = np.round(values.astype(np.float64), digits).tolist()
+    return [value if seen and value != -1.0 else None for value, seen in zip(rounded, track.present, strict=True)]
+
+
+def _track(face: Mapping[str, Any], number: int, n_frames: int) -> FaceTrack:
+    name = str(face.get("name", f"face{number}"))
+    present = np.zeros(n_frames, np.bool_)
+    for start, end in face["intervals"]:
+        present[round(start * CLOCK_RATE) : round(end * CLOCK_RATE)] = True
+    if not present.any():
+        raise ValueError(f"{name} is never seen between 0 and {n_frames / CLOCK_RATE:g} s")
+    boxes = _array(face["boxes"], (n_frames, 4), f"boxes of {name}")
+    if not (boxes[present, 2:] > 0).all():
+        raise ValueError(f"boxes of {name}: a frame in which it is seen has none")
+    boxes = held(boxes, present)
+    mouths, opening = squares_from_boxes(boxes), np.full(n_frames, np.nan, np.float32)
+    if "mouths" in face:
+        mouths = _array(face["mouths"], (n_frames, 4), f"mouths of {name}")
+        if not np.isfinite(mouths[present]).all():
+            raise ValueError(f"mouths of {name}: a frame in which it is seen has none")
+    if "mouth_opening" in face:
+        opening = np.where(present, _array(face["mouth_opening"], (n_frames,), f"mouth_opening of {name}"), np.nan)
+    share = float(face.get("interpolated_share", 0.0))
+    return FaceTrack(name, present, boxes, opening.astype(np.float32), held(mouths, present), interpolated_share=share)
+
+
+def _array(values: Sequence[Any], shape: tuple[int, ...], what: str) -> Floats:
+    """Lists of numbers, or null for an entry, as an array of exactly that shape."""
+    nothing = [float("nan")] * shape[1] if len(shape) > 1 else float("nan")
+    array = np.array([nothing if value is None else value for value in values], np.float32)
+    if array.shape != shape:
+        raise ValueError(f"{what}: shape {array.shape}, wanted {shape}")
+    return array

@@ -1,0 +1,155 @@
+"""Which detection belongs to whom: detections of one picture after the other become trails, one per person.
+
+A detection continues a trail when it lies where the trail is expected, has its size and its colours. A trail may be
+lost for two seconds of its setting's time on show: as long as the camera looks elsewhere, no time passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unmingle.video.detection import Detection, Floats, overlaps
+from unmingle.video.frames import Picture
+from unmingle.video.mesh import N_POINTS
+from unmingle.video.packages import opencv
+from unmingle.video.shots import Shots
+
+_LONGEST_LOSS = 50  # ticks on show after which a face that appears is a new one
+_BRIEF = 10  # ticks over which a movement is taken to go on
+_LEAST_OVERLAP, _FURTHEST = 0.3, 0.5  # one of both: intersection over union, or distance in sides of the box
+_LARGEST_GROWTH = 1.8
+_SWATCH = 8  # colours of a face are compared on so many squares each way
+_SAME_PERSON, _SAME_ACROSS_CUT = 0.22, 0.06  # largest mean difference of colours, 0..1
+_COLOUR_WEIGHT = 4.0
+_MEMORY = 0.9  # of the colours, per tick
+
+
+class Sighting(NamedTuple):
+    """One detection with what was measured on it; `points` is None where the landmarks could not be found."""
+
+    detection: Detection
+    points: Floats | None
+    swatch: Floats
+
+
+@dataclass(eq=False)
+class Trail:
+    """Everything seen of one person.
+
+    Attributes:
+        ticks: when.
+        boxes: four numbers per sighting, points: fifty (NaN where there are none).
+    """
+
+    setting: int
+    swatch: Floats
+    ticks: list[int] = field(default_factory=list[int])
+    clock: int = 0
+    _boxes: list[Floats] = field(default_factory=list[Floats])
+    _points: list[Floats | None] = field(default_factory=list["Floats | None"])
+
+    def add(self, tick: int, sighting: Sighting, shots: Shots) -> None:
+        """Take one more sighting."""
+        self.ticks.append(tick)
+        self._boxes.append(sighting.detection.box)
+        self._points.append(sighting.points)
+        self.setting, self.clock = shots.setting, shots.clock
+        self.swatch = (_MEMORY * self.swatch + (1 - _MEMORY) * sighting.swatch).astype(np.float32)
+
+    @property
+    def boxes(self) -> Floats:
+        """(n, 4)."""
+        return np.stack(self._boxes)
+
+    @property
+    def points(self) -> Floats:
+        """(n, 25, 2)."""
+        nothing = np.full((N_POINTS, 2), np.nan, np.float32)
+        return np.stack([nothing if points is None else points for points in self._points])
+
+    @property
+    def last(self) -> Floats:
+        """The latest box."""
+        return self._boxes[-1]
+
+    def expected(self, tick: int) -> Floats:
+        """Where the box is at a tick if the movement goes on."""
+        back = min(5, len(self.ticks) - 1)
+        elapsed = self.ticks[-1] - self.ticks[-1 - back]
+        if not 0 < elapsed <= _BRIEF:
+            return self.last
+        speed = (_centre(self.last) - _centre(self._boxes[-1 - back])) / elapsed
+        moved = self.last.copy()
+        moved[:2] += speed * (tick - self.ticks[-1])
+        return moved
+
+
+class Tracker:
+    """Turns sightings into trails."""
+
+    def __init__(self) -> None:
+        """Nobody has been seen."""
+        self.trails: list[Trail] = []
+
+    def update(self, tick: int, sightings: Sequence[Sighting], shots: Shots) -> list[Trail]:
+        """Give each sighting of a picture its trail, an old one or a new one; in the order of the sightings."""
+        open_trails = [trail for trail in self.trails if _may_continue(trail, tick, shots)]
+        costs = np.array([[_cost(trail, one, tick, shots) for one in sightings] for trail in open_trails])
+        found: dict[int, Trail] = {}
+        while costs.size and np.isfinite(costs.min()):
+            row, column = np.unravel_index(costs.argmin(), costs.shape)
+            found[int(column)] = open_trails[row]
+            costs[row], costs[:, column] = np.inf, np.inf
+        for number, sighting in enumerate(sightings):
+            if number not in found:
+                found[number] = Trail(shots.setting, sighting.swatch)
+                self.trails.append(found[number])
+            found[number].add(tick, sighting, shots)
+        return [found[number] for number in range(len(sightings))]
+
+
+def swatch(picture: Picture, box: Floats) -> Floats:
+    """The colours of a face, coarsely: (8, 8, 3), 0..1."""
+    cv2 = opencv()
+    x, y, width, height = box.tolist()
+    rows = slice(max(0, round(y - 0.2 * height)), max(1, round(y + height)))
+    columns = slice(max(0, round(x)), max(1, round(x + width)))
+    face = picture[rows, columns]
+    if face.size == 0:
+        return np.zeros((_SWATCH, _SWATCH, 3), np.float32)
+    return cv2.resize(face, (_SWATCH, _SWATCH), interpolation=cv2.INTER_AREA).astype(np.float32) / np.float32(255)
+
+
+def _may_continue(trail: Trail, tick: int, shots: Shots) -> bool:
+    if trail.setting == shots.setting:
+        return shots.clock - trail.clock <= _LONGEST_LOSS
+    return trail.ticks[-1] == tick - 1  # seen just before a cut: an inset may go on while the rest changes
+
+
+def _cost(trail: Trail, sighting: Sighting, tick: int, shots: Shots) -> float:
+    """How badly a sighting suits a trail; infinite when it cannot belong to it."""
+    box = sighting.detection.box
+    colours = float(np.abs(trail.swatch - sighting.swatch).mean())
+    growth = float(max(box[2] / trail.last[2], trail.last[2] / box[2]))
+    limit = _SAME_PERSON if trail.setting == shots.setting else _SAME_ACROSS_CUT
+    if growth > _LARGEST_GROWTH or colours > limit:
+        return np.inf
+    places = (trail.last, trail.expected(tick)) if trail.setting == shots.setting else (trail.last,)
+    return min(_misplacement(place, box) for place in places) + _COLOUR_WEIGHT * colours
+
+
+def _misplacement(place: Floats, box: Floats) -> float:
+    overlap = float(overlaps(place, box[None])[0])
+    distance = float(np.linalg.norm(_centre(place) - _centre(box)) / max(place[2], box[2]))
+    if overlap <= _LEAST_OVERLAP and distance >= _FURTHEST:
+        return np.inf
+    return 1 - overlap + distance
+
+
+def _centre(box: Floats) -> NDArray[np.floating]:
+    return box[:2] + box[2:] / 2
