@@ -52,6 +52,18 @@ def test_long_work_shows_how_far_it_is_and_how_fast(monkeypatch: pytest.MonkeyPa
     assert "2.0 x real time" in plain
 
 
+def test_the_time_left_is_told_from_the_speed_of_this_run(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    monkeypatch.setenv("TERM", "xterm")
+    with console.progress("meeting.wav") as report:
+        clock.now += 3
+        report(3600.0, 10_000.0)  # what a run before this one has done
+        clock.now += 100
+        report(4000.0, 10_000.0)
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue())
+    assert "4.0 x real time 0:25:00 left" in plain
+
+
 def test_work_of_unknown_length_shows_a_bar_as_well(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
     monkeypatch.setattr(sys, "stderr", terminal := Terminal())
     with console.progress("pipe") as report:

@@ -115,6 +115,7 @@ class _Bar:
     def __init__(self, title: str, unit: str) -> None:
         self._title, self._unit = title, unit
         self._started = monotonic()
+        self._first: tuple[float, float] | None = None  # when was reported first, and how much was done by then
         self._wanted = sys.stderr.isatty()
         self._progress: Progress | None = None
         self._task: TaskID | None = None
@@ -122,12 +123,17 @@ class _Bar:
     def report(self, done: float, total: float | None) -> None:
         if not self._wanted:
             return
-        elapsed = monotonic() - self._started
-        if self._progress is None and elapsed >= PATIENCE_SECONDS:
+        now = monotonic()
+        if self._first is None:  # what an earlier run has done says nothing about the speed of this one
+            self._first = now, done
+        if self._progress is None and now - self._started >= PATIENCE_SECONDS:
             self._show()
         if self._progress is not None and self._task is not None:
-            speed = f"{done / max(elapsed, 1e-9):.1f} {self._unit}"
-            self._progress.update(self._task, completed=done, total=total, speed=speed)
+            since, before = self._first
+            speed = (done - before) / max(now - since, 1e-9)
+            left = "" if total is None or speed <= 0 else f"{_clock((total - done) / speed)} left"
+            said = f"{speed:.1f} {self._unit}" if speed > 0 else ""
+            self._progress.update(self._task, completed=done, total=total, speed=said, left=left)
 
     def close(self) -> None:
         if self._progress is not None:
@@ -135,18 +141,24 @@ class _Bar:
 
     def _show(self) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
         columns = (
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             TaskProgressColumn(),
             TextColumn("{task.fields[speed]}", markup=False),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[left]}", markup=False),
         )
         bar = Progress(*columns, console=Console(stderr=True), transient=True)
         bar.start()
-        self._progress, self._task = bar, bar.add_task(self._title, total=None, speed="")
+        self._progress, self._task = bar, bar.add_task(self._title, total=None, speed="", left="")
+
+
+def _clock(seconds: float) -> str:
+    """Hours, minutes and seconds."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
 @contextmanager

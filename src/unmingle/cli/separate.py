@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from unmingle.inference.handle import Model
     from unmingle.inference.inputs import Job
     from unmingle.inference.jobs import Outcome, Settings
+    from unmingle.panel.jobs import Looking
 
 EXAMPLE = example(
     "unmingle separate meeting.m4a",
     'unmingle separate interviews/ "calls/*.wav" -o tracks --resume --plot',
+    "unmingle separate panel.mp4 --faces 3 --render faces",
 )
 
 
@@ -32,6 +34,17 @@ def _n_src(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise typer.BadParameter(f"got {text!r}; wanted a number of speakers such as 2")
     return int(text)
+
+
+def _faces(text: str) -> str | int | Path:
+    """What `--faces` says: look, do not look, so many, or those of a file."""
+    if text in {"auto", "off"}:
+        return text
+    if text.isdecimal() and int(text) >= 1:
+        return int(text)
+    if text.lower().endswith(".json"):
+        return Path(text)
+    raise typer.BadParameter(f"got {text!r}; wanted auto, off, a number of faces such as 2, or a .json file of faces")
 
 
 def separate(
@@ -60,6 +73,19 @@ def separate(
     level_dbfs: Annotated[
         float | None, typer.Option("--level", help="Bring the speech of each track to this RMS level, in dBFS.")
     ] = None,
+    faces: Annotated[
+        Any,
+        typer.Option(
+            "--faces",
+            metavar="auto|N|off|FILE.json",
+            parser=_faces,
+            help="In videos: one track per face, found or from a file (unmingle faces); off: by ear alone.",
+        ),
+    ] = "auto",
+    render: Annotated[
+        Literal["faces", "side-by-side"] | None,
+        typer.Option("--render", help="Also make videos: one per face with its voice, or one that marks who speaks."),
+    ] = None,
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="Processor threads to use.")] = None,
     device: Annotated[str, typer.Option("--device", help="Where the network runs: cpu, cuda, cuda:1 ...")] = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
@@ -72,12 +98,13 @@ def separate(
     """
     from unmingle.inference.inputs import plan_jobs
     from unmingle.inference.jobs import Settings, choose_model
+    from unmingle.panel.jobs import Looking
 
     options = SeparationOptions(keep_residual=keep_residual, gate=gate, level_dbfs=level_dbfs)
     jobs = plan_jobs(inputs, out_dir=out_dir, format=format)
-    chosen = _with_threads(choose_model(model, n_src=n_src, device=device), threads)
+    chosen = _with_threads(choose_model(model, n_src=n_src, device=device, seeing=faces != "off"), threads)
     settings = Settings(chosen, options, overwrite=overwrite, resume=resume, plot=plot)
-    outcomes = _run(jobs, settings, quiet=as_json)
+    outcomes = _run(jobs, settings, Looking(faces, render), quiet=as_json)
     if as_json:
         emit_json([_describe(outcome) for outcome in outcomes])
     if any(outcome.state == "failed" for outcome in outcomes):
@@ -98,15 +125,15 @@ def _with_threads(model: Model, threads: int | None) -> Model:
     return model
 
 
-def _run(jobs: Sequence[Job], settings: Settings, *, quiet: bool) -> list[Outcome]:
-    from unmingle.inference.jobs import attempt
+def _run(jobs: Sequence[Job], settings: Settings, looking: Looking, *, quiet: bool) -> list[Outcome]:
+    from unmingle.panel.jobs import attempt
 
     outcomes: list[Outcome] = []
     try:
         for number, job in enumerate(jobs, start=1):
             title = job.source.name if len(jobs) == 1 else f"{number}/{len(jobs)} {job.source.name}"
             with progress(title) as report:
-                outcome = attempt(job, settings, progress=report)
+                outcome = attempt(job, settings, looking, progress=report)
             outcomes.append(outcome)
             _print(outcome, quiet=quiet)
     except KeyboardInterrupt:
@@ -133,8 +160,12 @@ def _print(outcome: Outcome, *, quiet: bool) -> None:
     for sentence in report["warnings"]:
         warn(f"{outcome.job.source.name}: {sentence}")
     if not quiet:
+        sure = {face["name"]: face["confidence"] for face in report.get("faces", [])}
         for track in report["tracks"]:
-            emit(f"{outcome.job.out_dir / track['path']}  {_in_words(track)}")
+            belongs = f", {sure[track['name']]:.0%} sure whose" if sure.get(track["name"]) is not None else ""
+            emit(f"{outcome.job.out_dir / track['path']}  {_in_words(track)}{belongs}")
+        for name in report.get("renders", []):
+            emit(str(outcome.job.out_dir / name))
         if outcome.job.picture.exists():
             emit(str(outcome.job.picture))
 
@@ -162,4 +193,6 @@ def _describe(outcome: Outcome) -> dict[str, Any]:
         return {**found, "error": outcome.error}
     tracks = [{**track, "path": str(job.out_dir / track["path"])} for track in outcome.report["tracks"]]
     picture = str(job.picture) if job.picture.exists() else None
-    return {**found, "sidecar": str(job.sidecar), "picture": picture, **outcome.report, "tracks": tracks}
+    renders = [str(job.out_dir / name) for name in outcome.report.get("renders", [])]
+    places = {"sidecar": str(job.sidecar), "picture": picture, "renders": renders}
+    return {**found, **outcome.report, **places, "tracks": tracks}
