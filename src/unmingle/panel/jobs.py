@@ -1,0 +1,227 @@
+"""One recording for `unmingle separate`: by its faces where it shows any, by ear where it does not.
+
+Everything is made in a hidden folder beside the results, from which all files move to their names together. The work
+of the network stays there when it is interrupted, for a run with `--resume`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from unmingle.audio.writing import check_target
+from unmingle.errors import FaceError, MissingExtraError, MissingFileError, VideoReadError
+from unmingle.inference import jobs
+from unmingle.inference.inputs import Job
+from unmingle.inference.jobs import Outcome, Settings
+from unmingle.inference.report import Progress, SeparationReport
+from unmingle.panel.report import HeardFace, PanelReport
+from unmingle.presets import is_audio_visual
+from unmingle.video.tracks import FaceReport
+
+Render = Literal["faces", "side-by-side"]
+
+
+@dataclass(frozen=True)
+class Looking:
+    """What is to be done with the picture of a video.
+
+    Attributes:
+        faces: `auto` looks for faces where there is a picture, and separates by ear where there are none; `off` does
+            not look; a number, or a file of faces (`unmingle faces`), insists.
+        render: also make videos: `faces` one per face with its voice, `side-by-side` one in which those who speak are
+            marked and heard from where they are.
+    """
+
+    faces: Literal["auto", "off"] | int | Path = "auto"
+    render: Render | None = None
+
+    @property
+    def asked(self) -> dict[str, object]:
+        """As it stands among the settings of a report."""
+        return {"faces": str(self.faces) if isinstance(self.faces, Path) else self.faces, "render": self.render}
+
+
+def attempt(job: Job, settings: Settings, looking: Looking, *, progress: Progress | None = None) -> Outcome:
+    """Do one job, or find that it is done; see `inference.jobs.attempt`.
+
+    Raises:
+        CheckpointError, ConfigError: the model cannot run, which no other job would change.
+    """
+    if looking.faces == "off" or not (_insists(looking, settings) or _has_picture(job.source)):
+        return jobs.attempt(job, settings, progress=progress)
+    return jobs.attempt(
+        job,
+        replace(settings, further={**settings.further, **looking.asked}),
+        progress=progress,
+        separate=partial(separate, looking),
+    )
+
+
+def separate(looking: Looking, job: Job, settings: Settings, progress: Progress | None) -> PanelReport:
+    """Separate a video into one track per face; into those of the sound alone when faces are only looked for.
+
+    Raises:
+        FaceError: no face, where faces were asked for.
+        UnmingleError: whatever else keeps the recording from being looked at or separated.
+    """
+    seen, notes = _look(looking, job, settings, _half(progress, 0))
+    if seen is None:
+        return PanelReport(jobs.by_ear(job, settings, progress), asked=looking.asked, notes=notes)
+    names = [track.name for track in seen.tracks]
+    _check_targets(job, looking, names, settings)
+    with _staging(job) as folder:
+        method = "lips" if is_audio_visual(settings.model.config) else "ear"
+        sound, faces, said = _hear(job, settings, seen, folder, _half(progress, 1))
+        files = [*sound.files, *_render(looking, job, sound, faces, seen, folder)]
+        moved = _move(files, job.out_dir, overwrite=settings.overwrite)
+    tracks = [replace(track, path=path) for track, path in zip(sound.tracks, moved, strict=False)]
+    return PanelReport(
+        replace(sound, tracks=tracks),
+        faces,
+        method,
+        seen,
+        renders=moved[len(tracks) :],
+        asked=looking.asked,
+        notes=[*notes, *said],
+    )
+
+
+def _insists(looking: Looking, settings: Settings) -> bool:
+    """Whether a video without faces is an error."""
+    return looking.faces != "auto" or looking.render is not None or is_audio_visual(settings.model.config)
+
+
+def _has_picture(path: Path) -> bool:
+    from unmingle.video.frames import probe_video
+
+    try:
+        probe_video(path)
+    except (VideoReadError, MissingFileError, OSError):
+        return False
+    return True
+
+
+def _look(
+    looking: Looking, job: Job, settings: Settings, progress: Progress | None
+) -> tuple[FaceReport | None, list[str]]:
+    """The faces, and what there is to say; None where the sound has to do alone."""
+    try:
+        seen = _find(looking, job.source, progress, crops=is_audio_visual(settings.model.config))
+        if not seen.tracks:
+            raise FaceError(f"no face is seen in {job.source.name} for as long as a second")
+    except (FaceError, VideoReadError, MissingExtraError) as error:
+        if _insists(looking, settings):
+            raise
+        return None, [f"{error}; separated by ear alone, and its voices belong to nobody"]
+    return seen, list(seen.warnings)
+
+
+def _find(looking: Looking, source: Path, progress: Progress | None, *, crops: bool) -> FaceReport:
+    from unmingle.video.faces import cut_mouths, find_faces, read_faces
+
+    if isinstance(looking.faces, Path):
+        seen = read_faces(looking.faces)
+        return cut_mouths(source, seen, progress=progress) if crops else seen
+    n_faces = looking.faces if isinstance(looking.faces, int) else None
+    return find_faces(source, n_faces=n_faces, crops=crops, progress=progress)
+
+
+def _hear(
+    job: Job, settings: Settings, seen: FaceReport, folder: Path, progress: Progress | None
+) -> tuple[SeparationReport, list[HeardFace], list[str]]:
+    if is_audio_visual(settings.model.config):
+        from unmingle.panel.watching import separate_by_lips
+
+        return separate_by_lips(job, settings, seen, folder, progress=progress)
+    from unmingle.inference.offline import separate_to_files
+    from unmingle.panel.listening import hand_out
+
+    sound = separate_to_files(
+        job.source,
+        folder,
+        settings.model,
+        settings.options,
+        format=job.format,
+        overwrite=True,
+        resume=settings.resume,
+        progress=progress,
+    )
+    return hand_out(sound, seen, stem=job.stem)
+
+
+def _render(
+    looking: Looking, job: Job, sound: SeparationReport, faces: Sequence[HeardFace], seen: FaceReport, folder: Path
+) -> list[Path]:
+    if looking.render is None:
+        return []
+    from unmingle.panel.rendering import render_faces, render_side_by_side
+
+    if looking.render == "faces":
+        return render_faces(job.source, sound.tracks[: len(faces)], folder)
+    return [render_side_by_side(job.source, sound.tracks, seen, folder / f"{job.stem}_faces.mp4")]
+
+
+def _check_targets(job: Job, looking: Looking, names: Sequence[str], settings: Settings) -> None:
+    """Refuse before the work what would be refused after it."""
+    wanted = [job.out_dir / f"{job.stem}_{name}.{job.format}" for name in names]
+    if looking.render == "faces":
+        wanted += [path.with_suffix(".mp4") for path in wanted]
+    elif looking.render is not None:
+        wanted.append(job.out_dir / f"{job.stem}_faces.mp4")
+    for path in wanted:
+        if path == job.source:
+            raise FaceError(f"the result {path} would replace the video itself; choose another output folder")
+        check_target(path, overwrite=settings.overwrite)
+
+
+@contextmanager
+def _staging(job: Job) -> Generator[Path]:
+    """A hidden folder for what is being made; afterwards only the journal of an interrupted separation is left."""
+    folder = job.out_dir / f".{job.stem}.faces"
+    folder.mkdir(exist_ok=True)
+    try:
+        _clear(folder, job.stem)
+        yield folder
+    finally:
+        _clear(folder, job.stem)
+        if not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _clear(folder: Path, stem: str) -> None:
+    for path in folder.iterdir():
+        if not path.name.startswith(f".{stem}."):
+            path.unlink()
+
+
+def _move(files: Sequence[Path], out_dir: Path, *, overwrite: bool) -> list[Path]:
+    """Give all files their names, or none."""
+    targets = [out_dir / path.name for path in files]
+    for target in targets:
+        check_target(target, overwrite=overwrite)
+    moved: list[Path] = []
+    try:
+        for path, target in zip(files, targets, strict=True):
+            path.replace(target)
+            moved.append(target)
+    except BaseException:
+        for target in moved:
+            target.unlink(missing_ok=True)
+        raise
+    return targets
+
+
+def _half(progress: Progress | None, done_before: int) -> Progress | None:
+    """Looking is the first half of the work, hearing the second."""
+    if progress is None:
+        return None
+
+    def report(done: float, total: float | None) -> None:
+        progress(done / 2 if total is None else (done_before * total + done) / 2, total)
+
+    return report
