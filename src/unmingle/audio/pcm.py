@@ -14,7 +14,7 @@ import numpy as np
 from unmingle.audio.framing import Samples
 
 PcmFormat = Literal["s16le", "f32le"]
-_TYPES = {"s16le": np.dtype("<i2"), "f32le": np.dtype("<f4")}
+_TYPES: dict[PcmFormat, np.dtype[np.generic]] = {"s16le": np.dtype("<i2"), "f32le": np.dtype("<f4")}
 _FULL_SCALE = 32768.0
 
 
@@ -28,11 +28,12 @@ class PcmReader:
     def __init__(self, file: BinaryIO, format: PcmFormat, *, channels: int = 1) -> None:  # noqa: A002
         """Read `file`, which has been opened for bytes."""
         self.left_over = 0
-        self._file, self._type, self._channels = file, _TYPES[format], channels
+        self._file, self._channels = file, channels
+        self._format: PcmFormat = format
 
     def blocks(self, size: int) -> Iterator[Samples]:
         """(channels, at most `size`) blocks; fewer samples where no more have come yet."""
-        width = self._type.itemsize * self._channels
+        width = sample_bytes(self._format) * self._channels
         read = getattr(self._file, "read1", self._file.read)  # read1 gives what is there instead of waiting for all
         rest = b""
         while data := read(max(1, size * width - len(rest))):
@@ -40,14 +41,19 @@ class PcmReader:
             whole = len(joined) // width * width
             rest = joined[whole:]
             if whole:
-                yield decode(joined[:whole], self._type, self._channels)
+                yield decode(joined[:whole], self._format, channels=self._channels)
         self.left_over = len(rest)
 
 
-def decode(data: bytes, kind: np.dtype[np.generic], channels: int) -> Samples:
+def sample_bytes(format: PcmFormat) -> int:  # noqa: A002
+    """How many bytes one sample of one channel has."""
+    return _TYPES[format].itemsize
+
+
+def decode(data: bytes, format: PcmFormat, *, channels: int = 1) -> Samples:  # noqa: A002
     """Bytes of whole samples -> (channels, time)."""
-    samples = np.frombuffer(data, kind).reshape(-1, channels).T.astype(np.float32)
-    return samples / np.float32(_FULL_SCALE) if kind == _TYPES["s16le"] else samples
+    samples = np.frombuffer(data, _TYPES[format]).reshape(-1, channels).T.astype(np.float32)
+    return samples / np.float32(_FULL_SCALE) if format == "s16le" else samples
 
 
 def encode(samples: Samples, format: PcmFormat) -> bytes:  # noqa: A002
