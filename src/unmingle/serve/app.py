@@ -1,0 +1,127 @@
+"""The addresses of the server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request, WebSocket
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.background import BackgroundTask
+from starlette.exceptions import HTTPException
+from starlette.staticfiles import StaticFiles
+
+from unmingle._version import __version__
+from unmingle.serve.access import Door, problem
+from unmingle.serve.metrics import CONTENT_TYPE
+from unmingle.serve.service import Service
+from unmingle.serve.uploads import Lingering, read_order
+
+PAGE = Path(__file__).parent / "page"
+_PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "media-src blob:; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}
+
+
+def make_app(service: Service) -> FastAPI:
+    """The application of one service."""
+    app = FastAPI(title="unmingle", version=__version__, docs_url=None, redoc_url=None)  # those pages load a CDN
+    _add_state(app, service)
+    _add_separations(app, service)
+    app.add_api_websocket_route("/v1/stream", _streams(service))
+    app.mount("/", _Page(directory=PAGE, html=True))
+    app.add_exception_handler(HTTPException, _say_problem)
+    app.add_exception_handler(Exception, _say_fault)
+    app.add_middleware(Door, access=service.access)
+    app.add_middleware(Lingering)
+    return app
+
+
+def _add_state(app: FastAPI, service: Service) -> None:
+    @app.get("/healthz")
+    async def healthz() -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
+        """Whether the server takes work."""
+        state = "closing" if service.closing else "ok"
+        return JSONResponse({"status": state, "version": __version__}, 503 if service.closing else 200)
+
+    @app.get("/metrics")
+    async def metrics() -> PlainTextResponse:  # pyright: ignore[reportUnusedFunction]
+        """Counts since the start, for Prometheus."""
+        return PlainTextResponse(service.metrics.render(), media_type=CONTENT_TYPE)
+
+    @app.get("/v1/models")
+    async def models() -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+        """What is served, and the limits."""
+        return service.describe()
+
+
+def _add_separations(app: FastAPI, service: Service) -> None:
+    separations = service.separations
+
+    @app.post("/v1/separate", response_class=Response)
+    async def separate(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
+        """Separate a recording: the form's `file`. Answers a zip of the tracks, or JSON with links to them."""
+        with separations.place() as folder:
+            order = await read_order(request, folder, service.settings, n_src=service.model.n_src)
+            result = await separations.run(order, gone=lambda: _gone(request))
+        if order.answer == "json":
+            return JSONResponse(result.describe())
+        return FileResponse(
+            await separations.zip(result),
+            media_type="application/zip",
+            filename=f"{result.stem}.zip",
+            background=BackgroundTask(separations.remove, result.id),
+        )
+
+    @app.get("/v1/separations/{id}")
+    async def describe(id: str) -> dict[str, Any]:  # noqa: A002  # pyright: ignore[reportUnusedFunction]
+        """A separation that was answered with JSON, again."""
+        return separations.find(id).describe()
+
+    @app.get("/v1/separations/{id}/{track}", response_class=FileResponse)
+    async def track(id: str, track: str) -> FileResponse:  # noqa: A002  # pyright: ignore[reportUnusedFunction]
+        """One track of it."""
+        tracks = separations.find(id).tracks
+        if track not in tracks:
+            raise HTTPException(404, f"no track is called {track!r}; there are {', '.join(tracks)}")
+        return FileResponse(tracks[track], filename=tracks[track].name)
+
+    @app.delete("/v1/separations/{id}", status_code=204)
+    async def remove(id: str) -> None:  # noqa: A002  # pyright: ignore[reportUnusedFunction]
+        """Remove its tracks now."""
+        separations.remove(separations.find(id).id)
+
+
+def _streams(service: Service) -> Any:
+    async def stream(socket: WebSocket) -> None:
+        await service.stream(socket)
+
+    return stream
+
+
+async def _gone(request: Request) -> None:
+    """Ends when the client has."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _say_problem(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return problem(error.status_code, error.detail, dict(error.headers or {}))
+
+
+async def _say_fault(_request: Request, _error: Exception) -> Response:
+    return problem(500, "the server failed; its log says why")
+
+
+class _Page(StaticFiles):
+    """The page, which may load nothing from anywhere else."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        """A file with the headers that hold the browser to that."""
+        response = super().file_response(*args, **kwargs)
+        response.headers.update(_PAGE_HEADERS)
+        return response

@@ -1,0 +1,243 @@
+"""Orders in, tracks on disk, for a while: a bounded number at once, each in a thread and in a folder of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import secrets
+import shutil
+import threading
+import time
+import zipfile
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from starlette.exceptions import HTTPException
+
+from unmingle.audio.io import probe
+from unmingle.errors import (
+    AudioReadError,
+    ConfigError,
+    OutputError,
+    SampleRateError,
+    SignalError,
+    UnmingleError,
+)
+from unmingle.inference.handle import Model
+from unmingle.inference.inputs import SIDECAR_SUFFIX
+from unmingle.inference.offline import separate_to_files
+from unmingle.inference.report import SeparationReport
+from unmingle.serve.metrics import Metrics
+from unmingle.serve.settings import ServeSettings
+from unmingle.serve.uploads import Order
+
+_STATUS: dict[type[UnmingleError], int] = {
+    AudioReadError: 415,
+    SignalError: 422,
+    SampleRateError: 422,
+    ConfigError: 422,
+    OutputError: 507,
+}
+_RETRY_SECONDS = "10"
+_log = logging.getLogger(__name__)
+
+
+class _AbandonedError(Exception):
+    """The client has gone, or the server goes."""
+
+
+@dataclass
+class Result:
+    """The tracks of one recording, as long as they are kept.
+
+    Attributes:
+        id: names it in links; nobody guesses it.
+        folder: where its files are.
+        stem: what their names begin with.
+        report: what is known about the separation.
+        tracks: name of a track -> its file.
+        expires: when it is removed.
+    """
+
+    id: str
+    folder: Path
+    stem: str
+    report: dict[str, Any]
+    tracks: dict[str, Path]
+    expires: datetime
+
+    def describe(self) -> dict[str, Any]:
+        """What JSON says about it, links included."""
+        links = {name: f"/v1/separations/{self.id}/{name}" for name in self.tracks}
+        tracks = [
+            {**track, "bytes": self.tracks[track["name"]].stat().st_size, "url": links[track["name"]]}
+            for track in self.report["tracks"]
+        ]
+        return {"id": self.id, "expires": self.expires.isoformat(), **self.report, "tracks": tracks}
+
+
+class Separations:
+    """All separations of one server."""
+
+    def __init__(self, model: Model, settings: ServeSettings, metrics: Metrics, folder: Path) -> None:
+        """Prepare; everything is written below `folder`."""
+        self.model = model
+        self._settings, self._metrics, self._folder = settings, metrics, folder
+        self._threads = ThreadPoolExecutor(settings.n_separations, thread_name_prefix="separation")
+        self._kept: dict[str, Result] = {}
+        self._abandon_all = threading.Event()
+        self._closing = False
+        self.n_accepted = 0
+        metrics.gauge("separations_accepted", "Recordings that are received, wait or are separated.", self._n_accepted)
+        metrics.gauge("separations_kept", "Results whose tracks can be fetched.", lambda: float(len(self._kept)))
+
+    def _n_accepted(self) -> float:
+        return float(self.n_accepted)
+
+    @contextmanager
+    def place(self) -> Generator[Path]:
+        """Take one of the places there are, with a folder for the upload; both are given back in the end.
+
+        Raises:
+            HTTPException: 503, all are taken, or the server goes down.
+        """
+        self._refuse_if_full()
+        self.n_accepted += 1
+        folder = self._folder / secrets.token_urlsafe(16)
+        folder.mkdir(parents=True)
+        try:
+            yield folder
+        finally:
+            self.n_accepted -= 1
+            if folder.name not in self._kept:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _refuse_if_full(self) -> None:
+        settings, full = self._settings, None
+        if self._closing:
+            full = "the server is going down and takes nothing new"
+        elif self.n_accepted >= settings.n_separations + settings.max_waiting:
+            full = f"{self.n_accepted} recordings are in work or waiting, which is all that this server takes at once"
+        elif len(self._kept) + self.n_accepted >= settings.max_kept:
+            full = f"{len(self._kept)} results wait to be fetched or to expire, and there is no room for more"
+        if full is not None:
+            self._metrics.count("separations_total", outcome="refused")
+            raise HTTPException(503, f"{full}; try again later", {"Retry-After": _RETRY_SECONDS})
+
+    async def run(self, order: Order, *, gone: Callable[[], Any]) -> Result:
+        """Separate in a thread, and keep the tracks.
+
+        Args:
+            order: what to separate, and how.
+            gone: an awaitable that ends when the client has gone; the work is then abandoned.
+
+        Raises:
+            HTTPException: the recording cannot be separated, and why.
+        """
+        abandoned = threading.Event()
+        watch = asyncio.ensure_future(gone())
+        watch.add_done_callback(lambda task: task.cancelled() or abandoned.set())
+        outcome = "failed"
+        try:
+            work = asyncio.get_running_loop().run_in_executor(self._threads, self._separate, order, abandoned)
+            result = await work
+            outcome = "done"
+            return self._keep(result)
+        except _AbandonedError:
+            outcome = "abandoned"
+            raise HTTPException(503, "the work was given up: the client had gone, or the server went down") from None
+        except UnmingleError as error:
+            raise _as_http(error, order) from error
+        finally:
+            watch.cancel()
+            self._metrics.count("separations_total", outcome=outcome)
+
+    def _separate(self, order: Order, abandoned: threading.Event) -> Result:
+        """In a thread: the tracks of an order; the recording is removed."""
+        folder, began = order.recording.parent, time.perf_counter()
+
+        def watch(_done: float, seconds: float | None) -> None:
+            if abandoned.is_set() or self._abandon_all.is_set():
+                raise _AbandonedError
+            self._refuse_length(seconds)
+
+        watch(0.0, probe(order.recording).seconds)
+        report = separate_to_files(
+            order.recording, folder, self.model, order.options, format=order.format, progress=watch
+        )
+        order.recording.unlink()
+        self._metrics.count("separation_busy_seconds_total", time.perf_counter() - began)
+        self._metrics.count("separation_sound_seconds_total", report.seconds)
+        return self._result(order, report)
+
+    def _refuse_length(self, seconds: float | None) -> None:
+        most = self._settings.max_sound_seconds
+        if seconds is not None and seconds > most:
+            raise HTTPException(413, f"the recording lasts {seconds:.0f} s; this server takes at most {most:.0f} s")
+
+    def _result(self, order: Order, report: SeparationReport) -> Result:
+        folder = order.recording.parent
+        tracks = {track.name: track.path for track in report.tracks if track.path is not None}
+        described = {"input": {"name": order.recording.name}, **report.to_dict()}
+        expires = datetime.now(UTC) + timedelta(seconds=self._settings.keep_seconds)
+        return Result(folder.name, folder, order.recording.stem, described, tracks, expires)
+
+    def _keep(self, result: Result) -> Result:
+        self._kept[result.id] = result
+        asyncio.get_running_loop().call_later(self._settings.keep_seconds, self.remove, result.id)
+        return result
+
+    def find(self, id: str) -> Result:  # noqa: A002
+        """A result that is kept.
+
+        Raises:
+            HTTPException: 404, there is none of that id, or no longer.
+        """
+        if id not in self._kept:
+            raise HTTPException(404, "no such separation; its tracks are removed when they expire")
+        return self._kept[id]
+
+    def remove(self, id: str) -> None:  # noqa: A002
+        """Remove a result and its files, if it is still there."""
+        result = self._kept.pop(id, None)
+        if result is not None:
+            shutil.rmtree(result.folder, ignore_errors=True)
+
+    async def zip(self, result: Result) -> Path:
+        """All tracks and the report in one file, beside them."""
+        return await asyncio.to_thread(_zip, result)
+
+    def refuse_more(self) -> None:
+        """Take nothing new; go on with what was accepted."""
+        self._closing = True
+
+    def close(self) -> None:
+        """Give up what is left, at the next window of each recording, and remove all files."""
+        self._abandon_all.set()
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        for id in list(self._kept):  # noqa: A001
+            self.remove(id)
+
+
+def _zip(result: Result) -> Path:
+    path = result.folder / "tracks.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr(f"{result.stem}{SIDECAR_SUFFIX}", json.dumps(result.report, indent=2, ensure_ascii=False))
+        for track in result.tracks.values():
+            archive.write(track, track.name)
+    return path
+
+
+def _as_http(error: UnmingleError, order: Order) -> HTTPException:
+    """An error of the package as an answer, without the folders of this machine."""
+    for kind, status in _STATUS.items():
+        if isinstance(error, kind):
+            return HTTPException(status, str(error).replace(f"{order.recording.parent}/", ""))
+    _log.error("a separation failed", exc_info=error)
+    return HTTPException(500, "the server failed at this recording; its log says why")
