@@ -44,3 +44,55 @@ def recipe(**training):
             "training": {**defaults, **training},
         }
     )
+
+
+LIPS = {"stem": 2, "widths": [3, 4], "blocks": [1, 1], "crop": 12, "learns": "everything"}
+TINY_AV = {
+    "family": "iianet",
+    "sample_rate": 8000,
+    "window_ms": 2.0,
+    "channels": 8,
+    "hidden": 12,
+    "visual_channels": 4,
+    "video_channels": 4,
+    "depth": 2,
+    "n_iterations": 2,
+    "n_fusion": 2,
+}
+
+
+def faces(step, n=2):
+    """One mixture of two tones, asked for by a bright face and by a dark one in turn."""
+    generator = torch.Generator().manual_seed(step)
+    time = torch.arange(TIME) / 8000
+    tones = torch.stack([torch.sin(2 * torch.pi * hertz * time) for hertz in (400, 1900)])
+    sources = tones * (0.5 + torch.rand(n, 2, 1, generator=generator))
+    face = torch.arange(n) % 2
+    video = torch.randint(0, 60, (n, 5, 12, 12), generator=generator) + 150 * face.view(-1, 1, 1, 1)
+    return Batch(sources.sum(1), sources[torch.arange(n), face].unsqueeze(1), None, video.to(torch.uint8))
+
+
+class Faces(Noise):
+    """As Noise, with faces."""
+
+    def batch(self, step):
+        self.asked.append(step)
+        return faces(step)
+
+
+def av_recipe(*, lips=None, **training):
+    defaults = {"n_threads": 1, "max_steps": 6, "validate_steps": 3, "log_steps": 2, "lr": 1e-2, "ema_decay": 0.9}
+    return recipe_from_values(
+        {
+            "name": "tiny-av",
+            "model": {**TINY_AV, "lips": {**LIPS, **(lips or {})}},
+            "data": {
+                "sample_rate": 8000,
+                "n_workers": 0,
+                "segment_seconds": 0.2,
+                "video": {"crop": 12},
+                "mixing": {"speed": [1, 1]},
+            },
+            "training": {**defaults, **training},
+        }
+    )

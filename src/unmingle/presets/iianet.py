@@ -150,8 +150,20 @@ class IIANetConfig:
         return max(1, round(n_samples * self.frame_rate / self.sample_rate))
 
 
-# The published configurations for LRS2-2Mix, LRS3-2Mix and VoxCeleb2-2Mix are one and the same.
+# The published configurations of `iianet` for LRS2-2Mix, LRS3-2Mix and VoxCeleb2-2Mix are one and the same.
 PRESETS: dict[str, IIANetConfig] = {
     "iianet": IIANetConfig(),
     "iianet-fast": IIANetConfig(n_iterations=10),
+    # Ours: an eighth of the time resolution, and lips of its own that are learned with the rest.
+    "iianet-small": IIANetConfig(
+        window_ms=8.0,
+        channels=64,
+        hidden=192,
+        visual_channels=64,
+        video_channels=32,
+        n_iterations=6,
+        n_fusion=3,
+        dropout=0.0,
+        lips=LipReadingConfig(stem=12, widths=(16, 32, 48, 64), blocks=(1, 1, 1, 1), learns="everything"),
+    ),
 }

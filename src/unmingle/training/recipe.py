@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any, cast
 
 from unmingle.config import Values, build, override, plain_values, read_values, to_yaml, unknown_key
-from unmingle.data.settings import DataSettings
+from unmingle.data.crops import FRAME_RATE
+from unmingle.data.settings import DataSettings, VideoSettings
 from unmingle.errors import ConfigError
-from unmingle.presets import ModelConfig, config_from_dict, config_to_dict, find_preset
+from unmingle.presets import ModelConfig, config_from_dict, config_to_dict, find_preset, is_audio_visual
+from unmingle.presets.iianet import IIANetConfig
 from unmingle.training.settings import TrainingSettings
 
 
@@ -45,10 +47,31 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Refuse a network and data that do not fit each other."""
-        for key in ("sample_rate", "n_src"):
+        seeing = is_audio_visual(self.model)
+        if seeing != (self.data.video is not None):
+            says = "sees nobody; leave it out" if self.data.video else "wants to see a face; set data.video.crop=88"
+            raise ConfigError(f"data.video is {self.data.video}, but a {self.model.family} network {says}")
+        for key in ("sample_rate",) if seeing else ("sample_rate", "n_src"):
             wanted, came = getattr(self.model, key), getattr(self.data, key)
             if wanted != came:
                 raise ConfigError(f"model.{key} is {wanted} but data.{key} is {came}; set both to the same")
+        if isinstance(self.model, IIANetConfig) and self.data.video is not None:
+            _check_sight(self.model, self.data.video)
+
+
+def _check_sight(model: IIANetConfig, video: VideoSettings) -> None:
+    """Refuse an audio-visual network that cannot be trained on one face per mixture."""
+    if model.n_src != 1 or model.frame_rate != FRAME_RATE:
+        raise ConfigError(
+            f"model.n_src is {model.n_src} and model.frame_rate {model.frame_rate}; training gives one face and wants "
+            f"its voice alone, at {FRAME_RATE} frames per second: set n_src=1 and frame_rate={FRAME_RATE}"
+        )
+    if model.lips is None:
+        raise ConfigError("model.lips is null, but training shows mouth crops; give the network a lip reader")
+    if model.lips.crop != video.crop:
+        raise ConfigError(
+            f"model.lips.crop is {model.lips.crop} but data.video.crop is {video.crop}; set both to the same"
+        )
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -131,6 +154,6 @@ def public_recipe_text(recipe: Recipe) -> str:
     """The recipe as it travels with weights: paths cut down to file names, so that no machine's folders are told."""
     paths = ("speech", "noise", "manifest", "valid_manifest", "valid_speech")
     names = {key: Path(value).name for key in paths if (value := getattr(recipe.data, key))}
-    start = recipe.training.init_from and Path(recipe.training.init_from).name
+    starts = {key: Path(value).name for key in ("init_from", "lip_reader") if (value := getattr(recipe.training, key))}
     data = replace(recipe.data, cache_dir=None, **names)
-    return recipe_text(replace(recipe, data=data, training=replace(recipe.training, init_from=start)))
+    return recipe_text(replace(recipe, data=data, training=replace(recipe.training, **starts)))

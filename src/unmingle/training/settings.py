@@ -58,6 +58,8 @@ class TrainingSettings:
     Attributes:
         seed: of the first weights and of dropout.
         init_from: a `.safetensors` weights file to start from; its network must fit the recipe's.
+        lip_reader: for an audio-visual network, where its lip reader comes from: a published lip-reading file, or a
+            `.safetensors` of ours that has one. Required when it learns nothing and there is no `init_from`.
         loss: see `LossSettings`.
         optimizer: `adam`, or `adamw`, which decays weights apart from the gradient.
         lr: full learning rate.
@@ -86,6 +88,7 @@ class TrainingSettings:
 
     seed: int = 0
     init_from: str | None = None
+    lip_reader: str | None = None
     loss: LossSettings = field(default_factory=LossSettings)
     optimizer: Literal["adam", "adamw"] = "adam"
     lr: float = 1e-3

@@ -30,11 +30,13 @@ from unmingle.models import build_model
 from unmingle.training.compiling import compiled
 from unmingle.training.ema import average_of, update_average
 from unmingle.training.keeper import Report, RunKeeper
+from unmingle.training.lips import place_lips
 from unmingle.training.losses import build_loss
 from unmingle.training.optim import build_optimizer
 from unmingle.training.recipe import Recipe
 from unmingle.training.run import RunFolder, Standing, open_run, replace_whole
 from unmingle.training.settings import TrainingSettings
+from unmingle.training.validation import answer
 
 try:
     from lightning.fabric.utilities.warnings import PossibleUserWarning
@@ -93,7 +95,7 @@ def train(
         OutputExistsError: the folder holds a run and `resume` is off.
         ConfigError: no end is set, the run in the folder trains another network, the compiler is missing, or the
             gradient stays infinite.
-        CheckpointError: `training.init_from` does not fit the network.
+        CheckpointError: `training.init_from` or `training.lip_reader` does not fit the network.
         OutputError: the folder cannot be written.
     """
     trainer = _framework(recipe.training)
@@ -128,10 +130,13 @@ def _with_epochs(recipe: Recipe, batches: BatchSource) -> Recipe:
 def _first_network(recipe: Recipe) -> SeparationModel:
     start = recipe.training.init_from
     if start is not None:
-        return fit(recipe.model, read_tensors(start), where=start)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.training.seed)
-        return build_model(recipe.model)
+        network = fit(recipe.model, read_tensors(start), where=start)
+    else:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(recipe.training.seed)
+            network = build_model(recipe.model)
+    place_lips(network, recipe)
+    return network
 
 
 def _framework(settings: TrainingSettings) -> Trainer:
@@ -202,7 +207,7 @@ class _Training(LightningModule):
         for group in optimizer.param_groups:
             group["lr"] = self._keeper.rate()
         torch.manual_seed(self._settings.seed * 1_000_003 + self._keeper.standing.step)  # of dropout
-        loss = self._step(batch.mixture, batch.sources)
+        loss = self._step(batch.mixture, batch.sources, batch.video)
         optimizer.zero_grad(set_to_none=True)
         self.manual_backward(loss)
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self._settings.clip_norm or math.inf)
@@ -213,8 +218,8 @@ class _Training(LightningModule):
             self._skip()
         self._last = (loss.detach(), float(norm))
 
-    def _plain_step(self, mixture: Tensor, sources: Tensor) -> Tensor:
-        return self._loss(self.network(mixture), sources)
+    def _plain_step(self, mixture: Tensor, sources: Tensor, video: Tensor | None) -> Tensor:
+        return self._loss(answer(self.network, mixture, video), sources)
 
     def _skip(self) -> None:
         self._skipped += 1

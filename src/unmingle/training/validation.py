@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from unmingle.data.batch import Batch
 from unmingle.metrics.permutation import best_permutation, matched_scores, pairwise, permute
 from unmingle.metrics.si_sdr import si_sdr
+from unmingle.models.lipreading import prepare_crops
 
 # The published validation loss: SI-SNR with its epsilons, so that a silent source is finite.
 _si_snr = partial(si_sdr, zero_mean=True, eps=1e-8)
@@ -34,12 +35,28 @@ class Validation:
     same: float | None
 
 
+def answer(network: nn.Module, mixture: Tensor, video: Tensor | None) -> Tensor:
+    """What a network makes of mixtures (batch, time), and of mouth crops where it wants to see them.
+
+    Args:
+        network: audio alone, or audio-visual.
+        mixture: (batch, time).
+        video: (batch, frames, crop, crop), gray levels from 0 to 255; None for audio alone.
+
+    Returns:
+        (batch, n_src, time).
+    """
+    if video is None:
+        return network(mixture)
+    return network(mixture, prepare_crops(video.to(mixture.device), size=video.shape[-1]))
+
+
 @torch.no_grad()
 def validate(network: nn.Module, batches: Sequence[Batch], *, device: torch.device) -> Validation:
     """Separate every validation mixture and score it.
 
     Args:
-        network: (batch, time) -> (batch, n_src, time), in evaluation mode.
+        network: in evaluation mode; see `answer`.
         batches: see `unmingle.data.loader.validation_batches`.
         device: where the network is.
     """
@@ -49,7 +66,7 @@ def validate(network: nn.Module, batches: Sequence[Batch], *, device: torch.devi
     for index in range(len(batches)):
         batch = batches[index]
         mixture, sources = batch.mixture.to(device), batch.sources.to(device)
-        score, gain = improvements(network(mixture).float(), mixture, sources)
+        score, gain = improvements(answer(network, mixture, batch.video).float(), mixture, sources)
         scores.append(score.cpu())
         gains.append(gain.cpu())
         if batch.mixed_gender is not None:
@@ -86,11 +103,13 @@ def examples(
     """The first n validation mixtures with their estimates in the order of the sources: (time), (n_src, time)."""
     found: list[tuple[Tensor, Tensor]] = []
     for index in range(len(batches)):
-        if len(found) >= n:
+        left = n - len(found)
+        if left <= 0:
             break
-        mixture = batches[index].mixture[: n - len(found)].to(device)
-        sources = batches[index].sources[: n - len(found)].to(device)
-        estimates = network(mixture).float()
+        batch = batches[index]
+        mixture, sources = batch.mixture[:left].to(device), batch.sources[:left].to(device)
+        video = None if batch.video is None else batch.video[:left]
+        estimates = answer(network, mixture, video).float()
         permutation = best_permutation(pairwise(_si_snr, estimates=estimates, sources=sources))
         found += list(zip(mixture.cpu(), permute(estimates, permutation).cpu(), strict=True))
     return found
