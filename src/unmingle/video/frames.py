@@ -62,7 +62,7 @@ def probe_video(path: str | Path) -> VideoInfo:
     """
     with _open(Path(path)) as (container, stream):
         upright = _Upright(stream, next(container.decode(stream), None))
-        origin = _sound_start(Path(path))
+        origin = sound_start(Path(path))
         end = _stated_end(stream)
     sound = _sound_seconds(Path(path))
     ends = [seconds for seconds in (sound, None if end is None else end - (origin or 0.0)) if seconds is not None]
@@ -94,7 +94,7 @@ def frames_at(
     with _open(path) as (container, stream):
         upright: _Upright | None = None
         last: tuple[VideoFrame, Picture] | None = None
-        for tick, frame in _schedule(_timed(container, stream, _sound_start(path), damage), rate):
+        for tick, frame in _schedule(_timed(container, stream, sound_start(path), damage), rate):
             upright = upright or _Upright(stream, frame)
             if last is None or last[0] is not frame:
                 last = frame, upright(frame)
@@ -102,6 +102,25 @@ def frames_at(
     damage.check(path, seen=last is not None)
     if notes is not None:
         notes.extend(damage.notes())
+
+
+def pictures(path: str | Path) -> Iterator[tuple[float, Picture]]:
+    """Every picture of a video once, with the time at which it comes on show.
+
+    Yields:
+        (seconds on the clock that starts with the sound, picture); seconds are negative before that, and increase.
+
+    Raises:
+        VideoReadError, MissingFileError: as `frames_at`.
+    """
+    path = Path(path)
+    damage = _Damage()
+    upright: _Upright | None = None
+    with _open(path) as (container, stream):
+        for shown in _timed(container, stream, sound_start(path), damage):
+            upright = upright or _Upright(stream, shown.frame)
+            yield shown.start, upright(shown.frame)
+    damage.check(path, seen=upright is not None)
 
 
 @dataclass
@@ -233,7 +252,7 @@ def _stated_end(stream: VideoStream) -> float | None:
     return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
 
 
-def _sound_start(path: Path) -> float | None:
+def sound_start(path: Path) -> float | None:
     """Time stamp of the first sample that `unmingle.audio` gives of the file; None without sound."""
     with suppress(av.error.FFmpegError, OSError), _container(path) as container:
         if container.streams.audio and (frame := next(container.decode(audio=0), None)) is not None:
