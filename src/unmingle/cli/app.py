@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from unmingle._version import __version__
-from unmingle.cli import data, doctor, evaluate, export, import_, models, profile, separate, stream, train
+from unmingle.cli import data, doctor, evaluate, export, faces, import_, models, profile, separate, serve, stream, train
 from unmingle.cli.console import emit, example, fail, logged_warnings
 from unmingle.cli.ending import tidy_end
 from unmingle.errors import UnmingleError
@@ -31,7 +31,9 @@ app = typer.Typer(
 
 # The commands, one line each: app.command(NAME, epilog=module.EXAMPLE)(module.function) or app.add_typer(...).
 app.command("separate", epilog=separate.EXAMPLE)(separate.separate)
+app.command("faces", epilog=faces.EXAMPLE, short_help="Say who is seen when in a video.")(faces.faces)
 app.command("stream", epilog=stream.EXAMPLE, short_help="Separate live sound while it is heard.")(stream.stream)
+app.command("serve", epilog=serve.EXAMPLE, short_help="Separate for browsers and other programs.")(serve.serve)
 app.command("train", epilog=train.EXAMPLE)(train.train)
 app.command("import", epilog=import_.EXAMPLE)(import_.import_command)
 app.add_typer(models.models, name="models", epilog=models.EXAMPLE)

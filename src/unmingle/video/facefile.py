@@ -22,7 +22,9 @@ import numpy as np
 from unmingle.errors import FaceError, MissingFileError, OutputError, OutputExistsError
 from unmingle.video.assembly import held
 from unmingle.video.detection import Floats
+from unmingle.video.frames import Picture
 from unmingle.video.mouth import squares_from_boxes
+from unmingle.video.packages import opencv
 from unmingle.video.tracks import CLOCK_RATE, FaceReport, FaceTrack
 
 FORMAT = "unmingle-faces-1"
@@ -69,6 +71,17 @@ def write_faces(report: FaceReport, json_path: str | Path, *, source: str = "", 
             "mouth_opening": _listed(np.nan_to_num(track.mouth_opening, nan=-1.0), track, digits=4),
         }
     write_whole(Path(json_path), (json.dumps(described, ensure_ascii=False) + "\n").encode(), overwrite=overwrite)
+
+
+def write_picture(picture: Picture, path: Path, *, overwrite: bool = False) -> None:
+    """Write an RGB picture as PNG.
+
+    Raises:
+        OutputExistsError, OutputError: as `write_faces`.
+    """
+    cv2 = opencv()
+    _, coded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    write_whole(path, coded.tobytes(), overwrite=overwrite)
 
 
 def write_whole(path: Path, content: bytes, *, overwrite: bool) -> None:
