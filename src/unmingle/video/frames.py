@@ -60,7 +60,7 @@ def probe_video(path: str | Path) -> VideoInfo:
     Raises:
         VideoReadError, MissingFileError: as `frames_at`.
     """
-    with _open(Path(path)) as (container, stream):
+    with open_video(Path(path)) as (container, stream):
         upright = _Upright(stream, next(container.decode(stream), None))
         origin = sound_start(Path(path))
         end = _stated_end(stream)
@@ -91,7 +91,7 @@ def frames_at(
     """
     path = Path(path)
     damage = _Damage()
-    with _open(path) as (container, stream):
+    with open_video(path) as (container, stream):
         upright: _Upright | None = None
         last: tuple[VideoFrame, Picture] | None = None
         for tick, frame in _schedule(_timed(container, stream, sound_start(path), damage), rate):
@@ -116,7 +116,7 @@ def pictures(path: str | Path) -> Iterator[tuple[float, Picture]]:
     path = Path(path)
     damage = _Damage()
     upright: _Upright | None = None
-    with _open(path) as (container, stream):
+    with open_video(path) as (container, stream):
         for shown in _timed(container, stream, sound_start(path), damage):
             upright = upright or _Upright(stream, shown.frame)
             yield shown.start, upright(shown.frame)
@@ -273,7 +273,12 @@ def _container(path: Path) -> InputContainer:
 
 
 @contextmanager
-def _open(path: Path) -> Generator[tuple[InputContainer, VideoStream]]:
+def open_video(path: Path) -> Generator[tuple[InputContainer, VideoStream]]:
+    """A video file and the stream of its moving picture.
+
+    Raises:
+        VideoReadError, MissingFileError: as `frames_at`.
+    """
     if not path.exists():
         raise MissingFileError(f"{path} is not there")
     try:
