@@ -93,3 +93,11 @@ def test_an_interrupted_simulation_says_how_to_go_on(
     ran = cli("data", "simulate", recipe, "-o", tmp_path / "out")
     assert ran.code == 130
     assert "Interrupted; the same command goes on" in ran.err
+
+
+def test_faces_are_drawn_and_joined(cli: Cli, voices: Path, tmp_path: Path) -> None:
+    ran = cli("data", "draw-faces", voices, "-o", tmp_path / "faces", "--json")
+    drawn = json.loads(ran.out)
+    assert (ran.code, drawn["lines"]) == (0, 3)
+    ran = cli("data", "join", drawn["manifest"], drawn["manifest"], "-o", tmp_path / "all.jsonl")
+    assert ran.out == f"{tmp_path / 'all.jsonl'}  6 lines\n"

@@ -82,7 +82,7 @@ def _from_manifest(path: Path, speakers: bool) -> list[SpeechFile]:
     rows = list(read_rows(path))
     if not rows:
         raise ManifestError(f"{path} is empty; wanted one JSON object per line")
-    folder = _folder_of(path, rows[0])
+    folder = row_folder(path, rows[0])
     return [_from_row(path, number, row, folder, speakers) for number, row in enumerate(rows, start=1)]
 
 
@@ -108,7 +108,8 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
         yield cast("dict[str, Any]", row)
 
 
-def _folder_of(manifest: Path, row: dict[str, Any]) -> Path:
+def row_folder(manifest: Path, row: dict[str, Any]) -> Path:
+    """The folder that the paths of a speech manifest are relative to, as its first row shows."""
     folder = manifest.resolve().parent
     first = row.get("path")
     above = isinstance(first, str) and not (folder / first).exists() and (folder.parent / first).exists()

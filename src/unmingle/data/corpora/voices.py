@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from unmingle.audio.io import probe
-from unmingle.data.files import write_text_atomically
 from unmingle.data.speech import import_lhotse, list_speech
+from unmingle.data.voices import write_voices
 from unmingle.errors import ManifestError, MissingFileError
 
 
@@ -75,8 +73,4 @@ def _seconds(path: Path) -> float:
 
 
 def _write(manifest: Path, rows: Iterable[dict[str, Any]], overwrite: bool) -> dict[Path, int]:
-    folder = manifest.resolve().parent
-    relative = [{**row, "path": Path(os.path.relpath(row["path"].resolve(), folder)).as_posix()} for row in rows]
-    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in relative)
-    write_text_atomically(manifest, text, overwrite=overwrite)
-    return {manifest: len(relative)}
+    return {manifest: write_voices(manifest, rows, overwrite=overwrite)}
