@@ -135,7 +135,7 @@ def _hear(
     job: Job, settings: Settings, seen: FaceReport, folder: Path, progress: Progress | None
 ) -> tuple[SeparationReport, list[HeardFace], list[str]]:
     if is_audio_visual(settings.model.config):
-        from unmingle.panel.watching import separate_by_lips
+        from unmingle.panel.by_lips import separate_by_lips
 
         return separate_by_lips(job, settings, seen, folder, progress=progress)
     from unmingle.inference.offline import separate_to_files

@@ -1,0 +1,185 @@
+"""A video of any length to one track per face by the lips, in bounded memory.
+
+    recording -> one channel -> network's rate -> mixture file -> LipListener, once per face -> track files
+    track files -> recording's rate -> levels, gate, residual -> files of the faces
+
+The files in between are removed in the end.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+
+from unmingle._version import __version__
+from unmingle.audio.formats import choose_subtype
+from unmingle.audio.framing import Samples
+from unmingle.audio.io import AudioReader
+from unmingle.audio.levels import FLOOR_DBFS
+from unmingle.audio.resample import StreamResampler, check_sample_rate
+from unmingle.audio.survey import Downmix, Survey, plan_downmix, survey
+from unmingle.inference import engine
+from unmingle.inference.handle import Model
+from unmingle.inference.inputs import Job
+from unmingle.inference.jobs import Settings
+from unmingle.inference.report import Progress, SeparationReport, Track
+from unmingle.inference.routing import Routing
+from unmingle.inference.store import TrackStore
+from unmingle.inference.trackfiles import TrackFiles, track_paths
+from unmingle.panel import agreement
+from unmingle.panel.report import HeardFace
+from unmingle.panel.watching import LipListener
+from unmingle.video.tracks import FaceReport
+
+_PIECE = 1 << 16
+
+
+def separate_by_lips(
+    job: Job, settings: Settings, seen: FaceReport, folder: Path, *, progress: Progress | None = None
+) -> tuple[SeparationReport, list[HeardFace], list[str]]:
+    """Separate a video by an audio-visual network.
+
+    Args:
+        job: the video.
+        settings: the network, and how to finish the tracks.
+        seen: the faces, with mouth crops.
+        folder: where the tracks go, and what lies in between.
+        progress: called with (seconds done, seconds of the whole recording).
+
+    Returns:
+        The report, the faces, and what is to be said about them.
+
+    Raises:
+        AudioReadError, SignalError, SampleRateError: the sound cannot be read or separated.
+        ConfigError, CheckpointError: the network cannot watch.
+        OutputError: the tracks cannot be written.
+    """
+    listener = LipListener(settings.model)
+    source = _Sound(job.source)
+    names = [face.name for face in seen.tracks]
+    with ExitStack() as stack:
+        mixture = stack.enter_context(TrackStore.beside(folder / "mixture.part", 1))
+        source.resample(settings.model.sample_rate, mixture)
+        voices: list[TrackStore] = []
+        for number, face in enumerate(seen.tracks):
+            store = stack.enter_context(TrackStore.beside(folder / f"{face.name}.part", 1))
+            for piece in listener.listen(face, lambda a, b: mixture.read(a, b)[0], mixture.n_samples):
+                store.append(piece[np.newaxis])
+                _tell(progress, number + store.n_samples / mixture.n_samples, len(names), source.seconds)
+            voices.append(store)
+        together = stack.enter_context(TrackStore.beside(folder / "together.part", len(names)))
+        for start in range(0, mixture.n_samples, _PIECE):
+            stop = min(start + _PIECE, mixture.n_samples)
+            together.append(np.concatenate([voice.read(start, stop) for voice in voices]))
+        report = _finish(job, settings, source, together, names, folder)
+    faces = [HeardFace(face, agreement.talks(face), face.name, None) for face in seen.tracks]
+    return report, faces, [sentence for face in faces for sentence in _about(face)]
+
+
+class _Sound:
+    """The sound of a video, looked through."""
+
+    recording: Survey
+    downmix: Downmix
+
+    def __init__(self, path: Path) -> None:
+        self.reader = AudioReader(path)
+        check_sample_rate(self.reader.sample_rate, name=str(path))
+        self.recording = survey(
+            self.reader.blocks(_PIECE),
+            sample_rate=self.reader.sample_rate,
+            channels=self.reader.channels,
+            name=str(path),
+        )
+        self.downmix = plan_downmix(self.recording)
+        self.mended = list(self.reader.notes)
+
+    @property
+    def seconds(self) -> float:
+        return self.recording.n_samples / self.recording.sample_rate
+
+    def resample(self, rate: int, store: TrackStore) -> None:
+        """Store the recording as one channel at another rate."""
+        down = StreamResampler(self.reader.sample_rate, rate, 1)
+        for block in self.reader.blocks(_PIECE):
+            store.append(down.push(self.downmix(block)[np.newaxis]))
+        store.append(down.push(np.zeros((1, 0), np.float32), last=True))
+
+    def conversions(self, model: Model) -> list[str]:
+        rate, wanted = self.reader.sample_rate, model.sample_rate
+        changed = [] if rate == wanted else [f"resampled from {rate} to {wanted} Hz for the model, and its tracks back"]
+        lost = [f"what is above {wanted // 2} Hz belongs to no face and is left out"] if rate > wanted else []
+        streams = self.reader.info.n_streams
+        first = [f"took the first of {streams} sound tracks in the file"] if streams > 1 else []
+        return [*first, *self.mended, *self.downmix.conversions, *changed, *lost]
+
+
+def _finish(
+    job: Job, settings: Settings, source: _Sound, together: TrackStore, names: Sequence[str], folder: Path
+) -> SeparationReport:
+    """Bring the voices to the recording's rate and into files."""
+    options, rate = settings.options, source.recording.sample_rate
+    written = [*names, *(["residual"] if options.keep_residual else [])]
+    paths = track_paths(folder, job.stem, written, job.format)
+    heard = engine.Heard(together, settings.model.sample_rate, [None] * len(names))
+    with TrackFiles.open(
+        paths,
+        rate,
+        subtype=choose_subtype(source.reader.info.subtype),
+        format=job.format,
+        overwrite=True,
+        frames=source.recording.n_samples,
+        rescaled=options.level_dbfs is not None,
+    ) as files:
+
+        def keep(piece: Samples) -> None:
+            files.write(piece[: len(written)])
+
+        measures = engine.hand_out(
+            source.reader.blocks(_PIECE),
+            heard,
+            Routing.straight(len(names)),
+            source.recording,
+            source.downmix,
+            replace(options, keep_residual=True),  # what no face says is nobody's, and not to be shared out
+            sink=keep,
+        )
+        gains = engine.level_gains(measures, options, n_tracks=len(written))
+        clipping = files.finish(gains)
+    return SeparationReport(
+        model=settings.model.name,
+        unmingle_version=__version__,
+        sample_rate=rate,
+        n_samples=source.recording.n_samples,
+        tracks=_tracks(written, paths, measures, gains, source.seconds),
+        conversions=source.conversions(settings.model),
+        warnings=[*source.reader.doubts, *source.downmix.warnings, *clipping],
+        settings=asdict(options),
+    )
+
+
+def _tracks(
+    names: Sequence[str], paths: Sequence[Path], measures: engine.Measures, gains: Sequence[float], seconds: float
+) -> list[Track]:
+    return [
+        Track(name, round(max(FLOOR_DBFS, level + 20.0 * math.log10(gain)), 2), round(active, 2), None, path)
+        for name, path, level, gain, active in zip(
+            names, paths, measures.levels_dbfs, gains, [*measures.active_seconds, seconds], strict=False
+        )
+    ]
+
+
+def _about(face: HeardFace) -> list[str]:
+    if face.track.present.all():
+        return []
+    return [f"{face.name} is not always seen; half a second from where it is, its track falls silent"]
+
+
+def _tell(progress: Progress | None, done: float, total: int, seconds: float) -> None:
+    if progress is not None:
+        progress(done / total * seconds, seconds)
