@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -108,9 +109,12 @@ async def _gone(request: Request) -> None:
         pass
 
 
-async def _say_problem(_request: Request, error: Exception) -> Response:
+async def _say_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return problem(error.status_code, error.detail, dict(error.headers or {}))
+    said = error.detail
+    if said == HTTPStatus(error.status_code).phrase:  # the framework's own, such as "Not Found"
+        said = f"{request.method} {request.url.path} is no address of this server; /openapi.json lists them"
+    return problem(error.status_code, said, dict(error.headers or {}))
 
 
 async def _say_fault(_request: Request, _error: Exception) -> Response:

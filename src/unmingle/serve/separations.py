@@ -179,7 +179,7 @@ class Separations:
     def _refuse_length(self, seconds: float | None) -> None:
         most = self._settings.max_sound_seconds
         if seconds is not None and seconds > most:
-            raise HTTPException(413, f"the recording lasts {seconds:.0f} s; this server takes at most {most:.0f} s")
+            raise HTTPException(413, f"the recording lasts {seconds:.1f} s; this server takes at most {most:g} s")
 
     def _result(self, order: Order, report: SeparationReport) -> Result:
         folder = order.recording.parent

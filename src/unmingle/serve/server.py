@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+from asyncio import BaseTransport
 from types import FrameType
 
 import uvicorn
@@ -16,6 +17,7 @@ from unmingle.serve.app import make_app
 from unmingle.serve.service import Service
 from unmingle.serve.settings import ServeSettings
 
+_FAREWELL_SECONDS = 2.0  # for a client to answer the close of a stream
 _LEAVE_SECONDS = 5  # for answers that are still on their way when all work is done
 
 
@@ -87,6 +89,10 @@ def _config(service: Service) -> uvicorn.Config:
 
     class WebSockets(WebSocketsSansIOProtocol):
         """Does not wait without end for a client that reads nothing, not even the close."""
+
+        def connection_made(self, transport: BaseTransport) -> None:
+            super().connection_made(transport)
+            self.close_timeout = _FAREWELL_SECONDS
 
         def on_task_complete(self, task: asyncio.Task[None]) -> None:
             super().on_task_complete(task)

@@ -24,7 +24,7 @@ from unmingle.serve.separations import Separations
 from unmingle.serve.session import Session, refuse
 from unmingle.serve.settings import ServeSettings
 
-_WARM_UP_SECONDS = 1.0  # the first steps of a network pay for allocation and the choice of kernels
+_WARM_UP_STEPS = 10  # the first ones pay for allocation and the choice of kernels
 _TICK_SECONDS = 0.02
 
 
@@ -130,10 +130,10 @@ class Service:
 
 
 def _warm_up(model: Model, stream_model: Model | None, settings: ServeSettings) -> None:
-    model.run(np.zeros((1, round(_WARM_UP_SECONDS * model.sample_rate)), np.float32))
+    model.run(np.zeros((1, model.sample_rate), np.float32))
     if stream_model is not None:
         stream = Stream(stream_model, sample_rate=stream_model.sample_rate, hops=settings.hops)
-        for _ in range(max(1, round(_WARM_UP_SECONDS * stream.sample_rate / stream.block_samples))):
+        for _ in range(_WARM_UP_STEPS):
             stream.push(np.zeros(stream.block_samples, np.float32))
 
 

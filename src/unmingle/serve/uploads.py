@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import IO, Literal, cast, get_args
 
@@ -182,8 +183,9 @@ class Lingering:
             return message
 
         async def answer(message: Message) -> None:
-            if message["type"] == "http.response.start" and message["status"] >= 400 and more:
-                await linger()
+            if message["type"] == "http.response.start" and more and message["status"] >= 400:
+                if message["status"] != HTTPStatus.REQUEST_TIMEOUT:  # that one has stopped sending
+                    await linger()
             await send(message)
 
         async def linger() -> None:
