@@ -1,0 +1,76 @@
+"""Faces made by hand, and videos that flash when they click."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from unmingle.video.tracks import FaceReport, FaceTrack
+
+RATE = 16_000
+TICKS = 90_000  # per second, of the picture's time stamps
+
+
+@pytest.fixture(scope="session")
+def make_face() -> Callable[..., FaceTrack]:
+    """A face that is seen where its opening is a number: make_face("face1", opening, x=20)."""
+
+    def make(name: str, opening: Sequence[float] | np.ndarray, *, x: float = 10.0, crops: bool = False) -> FaceTrack:
+        gaps = np.asarray(opening, np.float32)
+        boxes = np.tile(np.array([x, 10.0, 40.0, 40.0], np.float32), (len(gaps), 1))
+        mouths = np.tile(np.array([x + 20, 40.0, 30.0, 0.0], np.float32), (len(gaps), 1))
+        pictures = np.random.default_rng(len(name)).integers(0, 255, (len(gaps), 96, 96), dtype=np.uint8)
+        return FaceTrack(name, np.isfinite(gaps), boxes, gaps, mouths, pictures if crops else None)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_report() -> Callable[..., FaceReport]:
+    """What was found in a picture of 128 x 64 pixels."""
+
+    def make(*faces: FaceTrack) -> FaceReport:
+        return FaceReport(list(faces), len(faces[0].present) / 25 if faces else 1.0, (128, 64))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def write_video() -> Callable[..., Path]:
+    """Write (n, height, width, 3) frames at given times and (time,) sound; either may start later than the other."""
+
+    def write(
+        path: Path,
+        frames: np.ndarray,
+        times: Sequence[float],
+        sound: np.ndarray | None,
+        *,
+        sound_start: float = 0.0,
+        codec: str = "libx264",
+        b_frames: int = 0,
+    ) -> Path:
+        with av.open(str(path), "w") as container:
+            picture = container.add_stream(codec, rate=25)
+            picture.height, picture.width, picture.pix_fmt = *frames.shape[1:3], "yuv420p"
+            picture.codec_context.time_base = Fraction(1, TICKS)
+            if codec == "libx264":
+                picture.options = {"preset": "ultrafast", "crf": "18", "bf": str(b_frames)}
+            heard = container.add_stream("aac", rate=RATE, layout="mono") if sound is not None else None
+            for time, pixels in zip(times, frames, strict=True):
+                frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+                frame.pts, frame.time_base = round(time * TICKS), Fraction(1, TICKS)
+                container.mux(picture.encode(frame))
+            container.mux(picture.encode())
+            if heard is not None and sound is not None:
+                block = av.AudioFrame.from_ndarray(sound[None].astype(np.float32), format="fltp", layout="mono")
+                block.sample_rate, block.pts, block.time_base = RATE, round(sound_start * RATE), Fraction(1, RATE)
+                container.mux(heard.encode(block))
+                container.mux(heard.encode())
+        return path
+
+    return write
