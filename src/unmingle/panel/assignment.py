@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 Scores = NDArray[np.float64]
 """How well every face agrees with every voice, (n_faces, n_voices), in standard deviations of chance."""
 
+Voices = tuple[int | None, ...]
+"""Indices of voices, of none where there is None."""
+
 _NOBODY = -2.0  # score of a face without a voice: it gets one unless that clearly contradicts its mouth
 _BEAM = 200  # assignments that are followed at once: all there are, for as many as five faces and two voices
 
@@ -41,41 +44,47 @@ def assign(scores: Scores, together: NDArray[np.bool_], *, talking: Sequence[boo
         talking: per face whether its mouth moves at all; one that does not gets no voice.
         certainty: log odds per unit of score, as measured.
     """
-    n_voices = scores.shape[1]
-    choices: list[list[int | None]] = [[*range(n_voices), None] if talks else [None] for talks in talking]
-    best = _solve(scores, together, choices)
-    confidence: list[float | None] = []
-    for face, voice in enumerate(best):
-        if voice is None:
-            confidence.append(None)
-            continue
-        totals = [_total(scores, _solve(scores, together, _fixed(choices, face, v))) for v in (*range(n_voices), None)]
-        odds = np.exp(certainty * (np.array(totals) - max(totals)))
-        confidence.append(float(odds[voice] / odds.sum()))
-    return Assignment(best, confidence)
+    voices: list[int | None] = [None] * len(talking)
+    confidence: list[float | None] = [None] * len(talking)
+    for group in _groups(together):
+        candidates = [face for face in group if talking[face]]
+        choices: list[Voices] = [(*range(scores.shape[1]), None) for _ in candidates]
+        rows, clashes = scores[candidates], together[np.ix_(candidates, candidates)]
+        for index, (face, voice) in enumerate(zip(candidates, _solve(rows, clashes, choices)[1], strict=True)):
+            voices[face] = voice
+            if voice is not None:
+                totals = [_solve(rows, clashes, _fixed(choices, index, other))[0] for other in choices[index]]
+                odds = np.exp(certainty * (np.array(totals) - max(totals)))
+                confidence[face] = float(odds[voice] / odds.sum())
+    return Assignment(voices, confidence)
 
 
-def _fixed(choices: list[list[int | None]], face: int, voice: int | None) -> list[list[int | None]]:
-    return [[voice] if index == face else choice for index, choice in enumerate(choices)]
+def _groups(together: NDArray[np.bool_]) -> list[list[int]]:
+    """Faces whose voices depend on each other: seen together, or with somebody who is seen with the other."""
+    left, groups = set(range(len(together))), list[list[int]]()
+    while left:
+        group = {min(left)}
+        while grown := {int(face) for one in group for face in np.flatnonzero(together[one])} - group:
+            group |= grown
+        left -= group
+        groups.append(sorted(group))
+    return groups
 
 
-def _solve(scores: Scores, together: NDArray[np.bool_], choices: list[list[int | None]]) -> list[int | None]:
-    """Face by face, keeping the best beginnings."""
-    beginnings: list[list[int | None]] = [[]]
+def _fixed(choices: Sequence[Voices], face: int, voice: int | None) -> list[Voices]:
+    return [(voice,) if index == face else choice for index, choice in enumerate(choices)]
+
+
+def _solve(scores: Scores, together: NDArray[np.bool_], choices: Sequence[Voices]) -> tuple[float, Voices]:
+    """Face by face, keeping the best beginnings -> (sum of scores, voices); minus infinity where nothing fits."""
+    beginnings: list[tuple[float, Voices]] = [(0.0, ())]
     for face, choice in enumerate(choices):
         longer = [
-            [*before, voice]
-            for before in beginnings
+            (total + (_NOBODY if voice is None else float(scores[face, voice])), (*before, voice))
+            for total, before in beginnings
             for voice in choice
             if voice is None
             or all(other != voice or not together[face, earlier] for earlier, other in enumerate(before))
         ]
-        # A face whose voice is fixed may clash with all beginnings that are left; then it stays without.
-        longer = longer or [[*before, None] for before in beginnings]
-        longer.sort(key=lambda voices: -_total(scores, voices))
-        beginnings = longer[:_BEAM]
-    return beginnings[0]
-
-
-def _total(scores: Scores, voices: Sequence[int | None]) -> float:
-    return sum(_NOBODY if voice is None else float(scores[face, voice]) for face, voice in enumerate(voices))
+        beginnings = sorted(longer, key=lambda found: -found[0])[:_BEAM]
+    return beginnings[0] if beginnings else (-np.inf, ())
