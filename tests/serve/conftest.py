@@ -105,7 +105,7 @@ def serving(separator: Model, streaming: Model) -> Callable[..., Any]:
     return run
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def running(serving: Callable[..., Any]) -> Iterator[Running]:
     """One server with room for everybody, for the tests that need no other."""
     with serving(max_streams=6, idle_seconds=20.0) as one:
@@ -179,16 +179,15 @@ def refused() -> Callable[..., tuple[int, str]]:
         from websockets.exceptions import ConnectionClosed
 
         words: dict[str, Any] = {}
-        try:
+        with pytest.raises(ConnectionClosed) as closed:  # noqa: PT012
             while True:
                 message = socket.recv(10)
                 if isinstance(message, str):
                     words = json.loads(message)
-        except ConnectionClosed as closed:
-            assert words["type"] == "error"
-            assert closed.rcvd is not None
-            assert closed.rcvd.code == words["code"]
-            assert words["message"].startswith(closed.rcvd.reason)
-            return words["code"], words["message"]
+        close = closed.value.rcvd
+        assert close is not None
+        assert (words["type"], words["code"]) == ("error", close.code)
+        assert words["message"].startswith(close.reason)
+        return words["code"], words["message"]
 
     return end

@@ -9,7 +9,7 @@ RATE = 8000
 
 
 def test_streams_get_what_is_owed_before_the_server_goes(serving, noise, offline, collect, refused, until):
-    samples = [noise(900, seed) for seed in range(2)]
+    samples = [noise(700, seed) for seed in range(2)]
     with serving() as running, running.connect() as one, running.connect() as two:
         for stream, sound in zip((one, two), samples, strict=True):
             running.hello(stream)
@@ -18,7 +18,7 @@ def test_streams_get_what_is_owed_before_the_server_goes(serving, noise, offline
         running.server.should_exit = True
         for stream, sound in zip((one, two), samples, strict=True):
             voices, words = collect(stream)
-            assert words == {"type": "flushed", "samples": 900}
+            assert words == {"type": "flushed", "samples": 700}
             np.testing.assert_allclose(voices, offline(sound), rtol=0, atol=1e-5)
             assert refused(stream)[0] == 1012
         running.stop()

@@ -210,7 +210,8 @@ def test_whoever_says_nothing_is_let_go(serving, refused):
             assert nothing_at_all.recv(1) == b""
 
 
-def test_a_client_that_does_not_read_holds_back_itself_alone_and_is_let_go(serving, noise, until):
+def test_a_client_that_does_not_read_holds_back_itself_alone_and_is_let_go(serving, noise, until, monkeypatch):
+    monkeypatch.setattr("unmingle.serve.server._FAREWELL_SECONDS", 0.2)
     small = (socket.SO_SNDBUF, 4096)
     with (
         serving(idle_seconds=0.5, sockopts=small, queue_seconds=0.2) as running,

@@ -61,7 +61,7 @@ def serve(
     kept: Annotated[int, typer.Option("--kept", min=1, help="Results on the disk at the same time.")] = 16,
     queue_seconds: Annotated[
         float, typer.Option("--queue-seconds", help="Sound of one stream that may wait to be separated.")
-    ] = 1.0,
+    ] = 0.5,
     idle_seconds: Annotated[
         float, typer.Option("--idle-seconds", help="How long a client may say nothing, or read nothing.")
     ] = 60.0,

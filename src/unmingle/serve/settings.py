@@ -70,7 +70,7 @@ class ServeSettings:
     max_streams: int = 8
     n_stream_threads: int = max(1, os.cpu_count() or 1)
     hops: int = 2
-    queue_seconds: float = 1.0
+    queue_seconds: float = 0.5
     idle_seconds: float = 60.0
     upload_seconds: float = 1800.0
     grace_seconds: float = 30.0

@@ -183,9 +183,11 @@ class Lingering:
             return message
 
         async def answer(message: Message) -> None:
-            if message["type"] == "http.response.start" and more and message["status"] >= 400:
-                if message["status"] != HTTPStatus.REQUEST_TIMEOUT:  # that one has stopped sending
-                    await linger()
+            status = message.get("status", HTTPStatus.OK)
+            if (
+                more and status >= HTTPStatus.BAD_REQUEST and status != HTTPStatus.REQUEST_TIMEOUT
+            ):  # that one has stopped
+                await linger()
             await send(message)
 
         async def linger() -> None:

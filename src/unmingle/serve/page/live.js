@@ -6,6 +6,7 @@ const at = (id) => document.getElementById(id);
 const SHOWN_SECONDS = 6;
 const PLAY_AHEAD_SECONDS = 0.06;
 const MOST_UNSENT_SECONDS = 1;
+const PICTURES_PER_SECOND = 20;
 
 let live = null;
 
@@ -192,7 +193,10 @@ class Live {
     });
   }
 
-  show() {
+  show(now = 0) {
+    this.frame = requestAnimationFrame((time) => this.show(time));
+    if (now - (this.shown ?? -1e9) < 1e3 / PICTURES_PER_SECOND) return;
+    this.shown = now;
     for (const { scroll, level, number } of [this.heard, ...this.voices]) {
       scroll.draw();
       level.firstChild.style.transform = `scaleX(${scroll.share})`;
@@ -203,7 +207,6 @@ class Live {
       const ordered = [...this.lags].sort((a, b) => a - b);
       at("live-measured").textContent = `${ordered[ordered.length >> 1].toFixed(0)} ms`;
     }
-    this.frame = requestAnimationFrame(() => this.show());
   }
 
   finish() {

@@ -1,0 +1,99 @@
+"""`unmingle serve`: what it refuses, what it prints, how it ends."""
+
+import os
+import signal
+import socket
+import threading
+import time
+
+import httpx
+import pytest
+
+
+@pytest.fixture
+def port():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return taken.getsockname()[1]
+
+
+def talk_and_end(url, answers, paths=("healthz", "v1/models"), number=signal.SIGTERM):
+    """In a thread: wait for the server, ask it, and tell this process to end."""
+
+    def work():
+        with httpx.Client(base_url=url, trust_env=False) as client:
+            deadline = time.monotonic() + 20
+            while time.monotonic() < deadline:
+                try:
+                    answers.extend(client.get(path) for path in paths)
+                    break
+                except httpx.TransportError:
+                    time.sleep(0.02)
+        if answers:  # else the command has ended by itself, and nobody listens to signals
+            os.kill(os.getpid(), number)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_server_answers_until_it_is_told_to_end(cli, tiny, port, number):
+    url, answers = f"http://127.0.0.1:{port}/", []
+    thread = talk_and_end(url, answers, number=number)
+    ran = cli("serve", "-m", tiny, "--port", port)
+    thread.join()
+    assert ran.code == 0, ran.err
+    assert ran.out == f"{url}\n"
+    assert "recordings: tiny" in ran.err
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert answers[1].json()["models"][0]["name"] == "tiny"
+    assert "Traceback" not in ran.err
+
+
+def test_a_token_that_is_made_is_printed_as_part_of_the_address(cli, tiny, port):
+    answers = []
+    thread = talk_and_end(f"http://127.0.0.1:{port}/", answers)
+    ran = cli("serve", "-m", tiny, "--port", port, "--token", "new", "--host", "0.0.0.0")
+    thread.join()
+    assert ran.code == 0, ran.err
+    address, _, token = ran.out.strip().partition("#token=")
+    assert address == f"http://0.0.0.0:{port}/"
+    assert len(token) == 32
+    assert [answer.status_code for answer in answers] == [200, 401]
+
+
+def test_a_server_that_others_can_reach_wants_a_token(cli, tiny, monkeypatch):
+    monkeypatch.delenv("UNMINGLE_TOKEN", raising=False)
+    ran = cli("serve", "-m", tiny, "--host", "0.0.0.0")
+    assert ran.code == 1
+    assert ran.err.startswith("Error: 0.0.0.0 can be reached from other machines, and no token is set")
+
+
+def test_the_token_of_the_environment_is_checked_too(cli, tiny, monkeypatch):
+    monkeypatch.setenv("UNMINGLE_TOKEN", "short")
+    ran = cli("serve", "-m", tiny)
+    assert ran.code == 1
+    assert "the token has 5 characters" in ran.err
+    assert "short;" not in ran.err
+
+
+def test_a_model_that_does_not_stream_is_refused_before_anything_listens(cli, tiny):
+    ran = cli("serve", "-m", tiny, "--stream-model", tiny, "--port", 0)
+    assert ran.code == 1
+    assert "stream" in ran.err
+    assert ran.out == ""
+
+
+def test_a_port_that_is_taken_is_one_message(cli, tiny):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        number = taken.getsockname()[1]
+        ran = cli("serve", "-m", tiny, "--port", number)
+    assert ran.code == 1
+    assert f"cannot listen at 127.0.0.1:{number}" in ran.err
+
+
+def test_a_missing_package_names_the_extra(cli, monkeypatch):
+    monkeypatch.setattr("unmingle.cli.serve.find_spec", lambda name: None)
+    ran = cli("serve")
+    assert ran.code == 1
+    assert "pip install 'unmingle[serve]'" in ran.err
