@@ -101,3 +101,9 @@ def test_faces_are_drawn_and_joined(cli: Cli, voices: Path, tmp_path: Path) -> N
     assert (ran.code, drawn["lines"]) == (0, 3)
     ran = cli("data", "join", drawn["manifest"], drawn["manifest"], "-o", tmp_path / "all.jsonl")
     assert ran.out == f"{tmp_path / 'all.jsonl'}  6 lines\n"
+
+
+def test_a_corpus_of_films_takes_options_of_its_own(cli: Cli, voices: Path, tmp_path: Path) -> None:
+    ran = cli("data", "prepare", "films", voices, "-o", tmp_path / "out", "--crops", tmp_path, "--workers", "2")
+    assert (ran.code, ran.out) == (1, "")
+    assert "holds no films; wanted .mp4" in ran.err

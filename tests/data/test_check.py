@@ -115,3 +115,10 @@ def test_mouth_crops_that_do_not_fit_are_errors(
     (problem,) = check_manifest(seen[0]).errors
     assert problem.id == "a_b"
     assert re.search(message, problem.message)
+
+
+def test_mouth_crops_that_go_on_are_a_warning(seen: tuple[Path, Path]) -> None:
+    write_crops(seen[1] / "a_b1.npy", np.zeros((50, 96, 96), np.uint8))
+    report = check_manifest(seen[0])
+    assert report.errors == []
+    assert re.search("video 1: .* lasts 2.00 s, its sound 1.00 s", report.problems[0].message)

@@ -29,7 +29,11 @@ _SHOWN_PROBLEMS = 20
 @data.command(epilog=example("unmingle data prepare folder recordings -o manifests"))
 def prepare(
     corpus: Annotated[
-        str, typer.Argument(metavar="CORPUS", help="folder, librispeech, libri2mix, wsj0-2mix, wham or lrs2-2mix.")
+        str,
+        typer.Argument(
+            metavar="CORPUS",
+            help="folder, librispeech, libri2mix, wsj0-2mix, wham, lrs2-2mix; with faces films, lrs2, lrs3, voxceleb2",
+        ),
     ],
     root: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the corpus lies.")],
     out_dir: Annotated[
@@ -38,13 +42,35 @@ def prepare(
     mixture: Annotated[
         str | None, typer.Option(help="Corpora of mixtures: folder of the mixtures, such as mix_both.")
     ] = None,
+    lists: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Films: folder of published mixture lists; drawn unless given.")
+    ] = None,
+    crops: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Films: mouth crops that are there, CLIP.npz.")
+    ] = None,
+    landmarks: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Films: 68 landmarks per frame that are there, CLIP.npz.")
+    ] = None,
+    n_mixtures: Annotated[
+        int | None, typer.Option("--n-mixtures", min=1, help="Films: mixtures per split, when they are drawn.")
+    ] = None,
+    n_workers: Annotated[int, typer.Option("--workers", min=1, help="Films: processes that look for faces.")] = 1,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace manifests that are there.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write the manifests of a corpus. `folder` is any tree speaker/*.wav. Audio is neither copied nor downloaded."""
+    """Write the manifests of a corpus. Nothing is downloaded.
+
+    `folder` is any tree speaker/*.wav, `films` any of speaker/*.mp4 with one talking face each. Voices and mixtures
+    stay where they are. Of films, mouth crops and sound are written, and mixtures of two; run again after a stop, and
+    it goes on where it was.
+    """
+    from unmingle.data.corpora import FilmOptions
     from unmingle.data.corpora import prepare as prepare_corpus
 
-    prepared = prepare_corpus(corpus, root, out_dir, mixture=mixture, overwrite=overwrite)
+    advice = f"the same command goes on; what is made lies in {out_dir}"
+    with interruptible(advice), progress("Preparing", unit="films/s") as report:
+        films = FilmOptions(lists, crops, landmarks, n_mixtures, n_workers, report)
+        prepared = prepare_corpus(corpus, root, out_dir, mixture=mixture, overwrite=overwrite, films=films)
     if as_json:
         emit_json([{"manifest": str(one.manifest), "lines": one.n_lines} for one in prepared])
         return

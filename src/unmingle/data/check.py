@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmingle.audio.io import read_audio
-from unmingle.data.crops import SIDE, crops_shape, require_length
+from unmingle.data.crops import FRAME_RATE, SIDE, crops_shape, require_length
 from unmingle.data.manifest import Entry, read_manifest
 from unmingle.errors import AudioReadError, MissingFileError, OutputError, ShapeError, VideoReadError
 from unmingle.simulation.mixing import level_db, ratio_db
@@ -67,8 +67,8 @@ def check_manifest(
     """Open every file of a manifest and look for what training or scoring would trip over.
 
     Errors: a file that is missing or unreadable, another rate than the manifest says, several channels, other lengths
-    than the mixture's, NaN or infinite samples, no samples; mouth crops that are missing, something else, or not as
-    long as the mixture to a frame. Warnings: a silent source, and sources that do not add up
+    than the mixture's, NaN or infinite samples, no samples; mouth crops that are missing, something else, or more
+    than a frame shorter than the mixture. Warnings: a silent source, longer mouth crops, and sources that do not add up
     to the mixture although neither noise nor early targets explain it.
 
     Args:
@@ -123,6 +123,11 @@ def _check(entry: Entry) -> tuple[int, bool, list[Problem]]:
     if problems:
         return len(signals[0]), False, problems
     adds_up, doubts = _doubts(entry, signals)
+    doubts += [
+        f"video {n}: {doubt}"
+        for n, path in enumerate(entry.video, start=1)
+        if (doubt := _longer(path, n_samples, entry.sample_rate))
+    ]
     return len(signals[0]), adds_up, [Problem(entry.id, "warning", doubt) for doubt in doubts]
 
 
@@ -154,6 +159,13 @@ def _face(path: Path, n_samples: int, sample_rate: int) -> str | None:
     except (MissingFileError, VideoReadError, ShapeError) as error:
         return str(error)
     return None
+
+
+def _longer(path: Path, n_samples: int, sample_rate: int) -> str | None:
+    seen, heard = crops_shape(path)[0] / FRAME_RATE, n_samples / sample_rate
+    if seen - heard <= 1 / FRAME_RATE:
+        return None
+    return f"{path} lasts {seen:.2f} s, its sound {heard:.2f} s; only the beginning is shown"
 
 
 def _lengths(roles: Sequence[str], signals: Sequence[Samples]) -> Iterator[str]:

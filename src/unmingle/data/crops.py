@@ -82,13 +82,16 @@ def frames_of(n_samples: int, sample_rate: int) -> int:
 
 
 def require_length(n_frames: int, *, n_samples: int, sample_rate: int, what: str) -> None:
-    """Refuse crops that are not as long as their sound, to a frame.
+    """Refuse crops that end before their sound does, by more than a frame.
+
+    Crops that go on after it are taken from their beginning: the published sets have them of whole clips, and sound of
+    their first two seconds.
 
     Raises:
-        ShapeError: they differ by more than one frame.
+        ShapeError: they are too short.
     """
     seconds = n_samples / sample_rate
-    if abs(n_frames - seconds * FRAME_RATE) > 1:
+    if n_frames < seconds * FRAME_RATE - 1:
         raise ShapeError(
             f"{what} has {n_frames} frames ({n_frames / FRAME_RATE:.2f} s) but its sound lasts {seconds:.2f} s, which "
             f"is {frames_of(n_samples, sample_rate)} frames at {FRAME_RATE} per second; cut both from the same clip"
