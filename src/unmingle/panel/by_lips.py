@@ -134,7 +134,7 @@ def _finish(
         format=job.format,
         overwrite=True,
         frames=source.recording.n_samples,
-        rescaled=options.level_dbfs is not None,
+        rescaled=options.rescaled,
     ) as files:
 
         def keep(piece: Samples) -> None:

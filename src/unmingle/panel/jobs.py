@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from unmingle.audio.io import probe
 from unmingle.audio.writing import check_target
 from unmingle.errors import FaceError, MissingExtraError, MissingFileError, VideoReadError
 from unmingle.inference import jobs
@@ -24,6 +25,8 @@ from unmingle.presets import is_audio_visual
 from unmingle.video.tracks import FaceReport
 
 Render = Literal["faces", "side-by-side"]
+
+_OTHER_LENGTH = 1.0  # seconds by which faces and video may differ; FFmpeg may estimate a duration
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ def separate(looking: Looking, job: Job, settings: Settings, progress: Progress 
         FaceError: no face, where faces were asked for.
         UnmingleError: whatever else keeps the recording from being looked at or separated.
     """
+    probe(job.source)  # without sound, nobody need be looked for
     seen, notes = _look(looking, job, settings, _half(progress, 0))
     if seen is None:
         return PanelReport(jobs.by_ear(job, settings, progress), asked=looking.asked, notes=notes)
@@ -126,9 +130,23 @@ def _find(looking: Looking, source: Path, progress: Progress | None, *, crops: b
 
     if isinstance(looking.faces, Path):
         seen = read_faces(looking.faces)
+        _check_belongs(seen, source, looking.faces)
         return cut_mouths(source, seen, progress=progress) if crops else seen
     n_faces = looking.faces if isinstance(looking.faces, int) else None
     return find_faces(source, n_faces=n_faces, crops=crops, progress=progress)
+
+
+def _check_belongs(seen: FaceReport, source: Path, named: Path) -> None:
+    from unmingle.video.frames import probe_video
+
+    info = probe_video(source)
+    if info.picture != seen.picture or (info.seconds is not None and abs(info.seconds - seen.duration) > _OTHER_LENGTH):
+        lasts = "" if info.seconds is None else f" and {info.seconds:.1f} s"
+        raise FaceError(
+            f"{named} holds the faces of a video of {seen.picture[0]} x {seen.picture[1]} pixels and "
+            f"{seen.duration:.1f} s, but {source.name} has {info.picture[0]} x {info.picture[1]} pixels{lasts}; give "
+            "the faces of this video"
+        )
 
 
 def _hear(
