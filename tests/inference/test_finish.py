@@ -37,7 +37,50 @@ def test_the_residual_can_be_kept_apart(voices):
     np.testing.assert_allclose(finished[2], noise, atol=1e-6)
 
 
-@pytest.mark.parametrize("settings", [{}, {"gate": True}, {"keep_residual": True, "gate": True}])
+def test_what_a_gate_takes_away_goes_into_the_residual(voices):
+    tracks, mixture = voices[:2, : 10 * RATE].copy(), voices[:, : 10 * RATE].sum(axis=0)
+    tracks[1, 4 * RATE : 7 * RATE] *= 0.01
+    finished, _ = finish(tracks, mixture, keep_residual=True, gate=True)
+    assert not finished[1, round(4.5 * RATE) : round(6.5 * RATE)].any()
+    np.testing.assert_allclose(finished.sum(axis=0), mixture, atol=1e-6)
+
+
+def test_a_gate_makes_no_clicks():
+    hum = np.sin(2 * np.pi * 100 * np.arange(4 * RATE) / RATE).astype(np.float32)
+    tracks = 0.05 * np.stack([hum, hum])
+    tracks[1, RATE : 3 * RATE] *= 10 ** (-32 / 20)  # too faint for a voice, loud enough for a click
+    finished, _ = finish(tracks, tracks.sum(axis=0), keep_residual=True, gate=True)
+    edge = finished[1, RATE : 2 * RATE] * np.hanning(RATE)
+    spectrum = np.abs(np.fft.rfft(edge))
+    assert edge.any()
+    assert spectrum[400:].max() < 1e-4 * spectrum.max()
+
+
+@pytest.mark.parametrize("loud", [0, 1])
+def test_the_treble_above_the_network_goes_to_the_voice_that_hisses(loud):
+    rng, rate = np.random.default_rng(0), 16_000
+    noise = rng.standard_normal((2, 2 * rate))
+    spectra, frequency = np.fft.rfft(noise), np.fft.rfftfreq(2 * rate, 1 / rate)
+    hiss = np.fft.irfft(spectra[0] * (frequency > 2500))
+    hum = np.fft.irfft(spectra[1] * (frequency < 900))
+    sources = np.stack([hiss, 3 * hum] if loud == 0 else [3 * hum, hiss]) * 0.02
+    spectra = np.fft.rfft(sources)
+    tracks = np.fft.irfft(spectra * (frequency < 3700)).astype(np.float32)
+    finisher = Finisher(2, rate, speech_power=0.02**2, heard_hz=4000.0)
+    finished = finisher.push(tracks, sources.sum(axis=0).astype(np.float32), last=True)
+    np.testing.assert_allclose(finished.sum(axis=0), sources.sum(axis=0), atol=1e-6)
+    error = finished - sources
+    assert np.square(error).sum() < 0.01 * np.square(sources).sum()
+
+
+def test_loudness_is_measured_where_it_is_asked_for(voices):
+    _, silent = finish(voices[:2], voices[:2].sum(axis=0))
+    _, asked = finish(voices[:2], voices[:2].sum(axis=0), loudness=True)
+    assert silent.loudness() == []
+    assert [-40 < lufs < -15 and peak > 0.05 for lufs, peak in asked.loudness()] == [True, True]
+
+
+@pytest.mark.parametrize("settings", [{}, {"gate": True}, {"keep_residual": True, "gate": True}, {"heard_hz": 2000.0}])
 def test_the_pieces_it_comes_in_do_not_matter(voices, settings):
     tracks, mixture = voices[:2, : 5 * RATE], voices[:, : 5 * RATE].sum(axis=0)
     whole, one = finish(tracks, mixture, **settings)

@@ -128,6 +128,33 @@ def test_the_residual_can_be_a_track_of_its_own(recording, oracle, sources, tmp_
     assert (tmp_path / "out" / f"{recording.stem}_residual.wav").exists()
 
 
+@pytest.mark.parametrize("settings", [{}, {"keep_residual": True}, {"keep_residual": True, "gate": True}])
+@pytest.mark.parametrize(("rate", "format"), [(RATE, "wav"), (44_100, "flac")])
+def test_the_files_sum_to_the_recording_to_16_bits(tmp_path, oracle, sources, settings, rate, format):  # noqa: A002
+    heard = resample(sources[:, : 8 * RATE], from_rate=RATE, to_rate=rate)
+    hiss = 0.003 * np.random.default_rng(0).standard_normal((heard.shape[1], 2))
+    sf.write(tmp_path / "a.wav", heard.sum(axis=0)[:, np.newaxis] + hiss, rate, subtype="PCM_16")
+    options = SeparationOptions(**settings)
+    report = separate_to_files(tmp_path / "a.wav", tmp_path / "out", oracle(sources), options, format=format)
+    total = sum(sf.read(track.path)[0] for track in report.tracks)
+    rounding = 2**-16 * len(report.tracks)  # half a step each
+    np.testing.assert_allclose(total, sf.read(tmp_path / "a.wav")[0].mean(axis=1), atol=rounding + 1e-6)
+
+
+def test_a_loudness_can_be_asked_for(recording, oracle, sources, tmp_path):
+    pyloudnorm = pytest.importorskip("pyloudnorm")
+    report = separate_to_files(
+        recording, tmp_path / "out", oracle(sources, leak=0.0), SeparationOptions(loudness_lufs=-30.0)
+    )
+    meter = pyloudnorm.Meter(RATE, filter_class="DeMan")
+    for track in report.tracks:
+        assert meter.integrated_loudness(sf.read(track.path)[0]) == pytest.approx(-30.0, abs=0.2)
+    assert report.warnings == []
+    loud = separate_file(recording, oracle(sources, leak=0.0), options=SeparationOptions(loudness_lufs=-6.0))
+    assert 0.8 < np.abs(loud.estimates).max() <= 10 ** (-1 / 20) + 1e-6
+    assert "instead of -6: louder, it would exceed a true peak of -1 dB" in loud.warnings[0]
+
+
 @pytest.mark.parametrize("format", ["wav", "flac"])
 def test_a_level_can_be_asked_for(recording, oracle, sources, tmp_path, format):  # noqa: A002
     report = separate_to_files(
@@ -282,6 +309,8 @@ except OutputError as error:
         {"overlap_seconds": 11.0},
         {"overlap_seconds": 0.0},
         {"level_dbfs": 3.0},
+        {"loudness_lufs": 3.0},
+        {"loudness_lufs": -16.0, "level_dbfs": -20.0},
     ],
 )
 def test_options_that_cannot_work_are_refused(settings):

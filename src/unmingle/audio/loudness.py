@@ -42,7 +42,8 @@ class LoudnessMeter:
     def push(self, samples: Samples, *, last: bool = False) -> None:
         """Take (channels, time) samples; nothing may follow the last."""
         over = self._upsampler.push(samples, last=last)
-        self.true_peaks = np.maximum(self.true_peaks, [peak(channel) for channel in over])
+        for seen in (over, samples):  # resampling takes away what is next to the Nyquist frequency
+            self.true_peaks = np.maximum(self.true_peaks, [peak(channel) for channel in seen])
         weighted = self._weight(samples.astype(np.float64))
         self._energy += np.square(weighted).sum(axis=1)
         self._n_samples += weighted.shape[1]

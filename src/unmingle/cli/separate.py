@@ -73,6 +73,9 @@ def separate(
     level_dbfs: Annotated[
         float | None, typer.Option("--level", help="Bring the speech of each track to this RMS level, in dBFS.")
     ] = None,
+    loudness_lufs: Annotated[
+        float | None, typer.Option("--loudness", metavar="LUFS", help="Bring each track to this loudness, such as -16.")
+    ] = None,
     faces: Annotated[
         Any,
         typer.Option(
@@ -100,7 +103,9 @@ def separate(
     from unmingle.inference.jobs import Settings, choose_model
     from unmingle.panel.jobs import Looking
 
-    options = SeparationOptions(keep_residual=keep_residual, gate=gate, level_dbfs=level_dbfs)
+    options = SeparationOptions(
+        keep_residual=keep_residual, gate=gate, level_dbfs=level_dbfs, loudness_lufs=loudness_lufs
+    )
     jobs = plan_jobs(inputs, out_dir=out_dir, format=format)
     chosen = _with_threads(choose_model(model, n_src=n_src, device=device, seeing=faces != "off"), threads)
     settings = Settings(chosen, options, overwrite=overwrite, resume=resume, plot=plot)

@@ -9,7 +9,8 @@ its own pieces, so the result does not depend on the size of the blocks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -33,6 +34,8 @@ BLOCK_SECONDS = 2.0
 
 _LISTENING = 0.97  # share of the time that the network takes
 _LARGEST_GAIN_DB = 40.0
+LARGEST_TRUE_PEAK_DB = -1.0
+"""Above it a track is not raised for the sake of its loudness (EBU R 128)."""
 
 
 class Sink(Protocol):
@@ -65,6 +68,7 @@ class Measures:
     levels_dbfs: list[float]
     active_seconds: list[float]
     active_powers: list[float]
+    loudness: list[tuple[float | None, float]]  # LUFS and true peak, where a loudness was asked for
 
 
 def listen(
@@ -152,8 +156,10 @@ def hand_out(
         routing.n_out,
         recording.sample_rate,
         speech_power=downmix.speech_power,
+        heard_hz=heard.sample_rate / 2,
         keep_residual=options.keep_residual,
         gate=options.gate,
+        loudness=options.loudness_lufs is not None,
     )
     mixture = _Mixture(blocks, downmix)
     n_samples, seconds = recording.n_samples, recording.n_samples / recording.sample_rate
@@ -169,17 +175,37 @@ def hand_out(
     sink(fit_length(finished, n_samples - given))
     if progress is not None:
         progress(seconds, seconds)
-    return Measures(finisher.levels_dbfs(), finisher.active_seconds(), finisher.active_powers())
+    return Measures(finisher.levels_dbfs(), finisher.active_seconds(), finisher.active_powers(), finisher.loudness())
 
 
 def level_gains(measures: Measures, options: SeparationOptions, *, n_tracks: int) -> list[float]:
-    """What each track is multiplied with so that its active parts have the level asked for; the residual stays."""
+    """What each track is multiplied with so that it has the level or loudness asked for; the residual stays."""
     gains = [1.0] * n_tracks
     if options.level_dbfs is not None:
         for track, power in enumerate(measures.active_powers):
             if power > 0.0:
                 gains[track] = gain_from_db(min(options.level_dbfs - power_dbfs(power), _LARGEST_GAIN_DB))
+    if options.loudness_lufs is not None:
+        for track, (lufs, true_peak) in enumerate(measures.loudness):
+            if lufs is not None:
+                wanted = gain_from_db(min(options.loudness_lufs - lufs, _LARGEST_GAIN_DB))
+                gains[track] = min(wanted, gain_from_db(LARGEST_TRUE_PEAK_DB) / max(true_peak, 1e-9))
     return gains
+
+
+def missed_loudness(
+    measures: Measures, options: SeparationOptions, gains: Sequence[float], *, names: Sequence[str]
+) -> list[str]:
+    """Which tracks did not get the loudness asked for, one sentence each."""
+    sentences: list[str] = []
+    for (lufs, _), gain, name in zip(measures.loudness, gains, names, strict=False):
+        reached = None if lufs is None else lufs + 20.0 * math.log10(gain)
+        if reached is not None and options.loudness_lufs is not None and reached < options.loudness_lufs - 0.1:
+            sentences.append(
+                f"{name} has {reached:.1f} LUFS instead of {options.loudness_lufs:g}: louder, it would exceed a true "
+                f"peak of {LARGEST_TRUE_PEAK_DB:g} dB, or be raised by more than {_LARGEST_GAIN_DB:g} dB"
+            )
+    return sentences
 
 
 class _Mixture:

@@ -1,8 +1,9 @@
 """From the network's tracks to those that are given out, at the recording's rate and in bounded memory.
 
-1. What the tracks do not explain (`mixture - sum`) is shared out, so that they sum to the recording at every sample;
-   or it becomes a track of its own.
-2. Where is each voice active? The tracks are measured, and gated where that was asked for.
+1. What the tracks do not explain (`mixture - sum`) is shared out (`residual.py`), so that they sum to the recording at
+   every sample; or it becomes a track of its own, with which they do.
+2. Where is each voice active? The tracks are measured, and gated where that was asked for. What a gate takes away goes
+   into the residual, where that is a track.
 
 Everything works on hops of 10 ms, and every gain goes over smoothly from one boundary between hops to the next.
 """
@@ -14,15 +15,15 @@ from numpy.typing import NDArray
 
 from unmingle.audio.framing import Framer, Samples
 from unmingle.audio.levels import power_dbfs
+from unmingle.audio.loudness import LoudnessMeter
+from unmingle.inference.residual import Hops, ResidualSharer
 
 _HOP_SECONDS = 0.01
 _ACTIVE = 10 ** (-30 / 10)  # power relative to the recording's speech ...
 _AUDIBLE_SHARE = 0.1  # ... and to all tracks together, that a voice has where it is active
 _SMOOTHING_HOPS = 5  # on either side, when power is measured
-_HOLD_HOPS = 15  # the gate opens so much before a voice and closes so much after it
-_EVEN = 1e-20  # power that makes shares even in silence
-
-Hops = NDArray[np.float32]  # (tracks, n_hops, hop)
+_HOLD_HOPS = 15  # the gate opens so much before a voice and closes so much after it ...
+_FADE_HOPS = 4  # ... and takes so much on either side of that to do it
 
 
 class Finisher:
@@ -32,7 +33,15 @@ class Finisher:
     """
 
     def __init__(
-        self, n_src: int, sample_rate: int, *, speech_power: float, keep_residual: bool = False, gate: bool = False
+        self,
+        n_src: int,
+        sample_rate: int,
+        *,
+        speech_power: float,
+        heard_hz: float | None = None,
+        keep_residual: bool = False,
+        gate: bool = False,
+        loudness: bool = False,
     ) -> None:
         """Prepare for one recording.
 
@@ -40,15 +49,18 @@ class Finisher:
             n_src: tracks that come in.
             sample_rate: Hz of the recording.
             speech_power: mean square of its loud parts, which says what counts as active.
+            heard_hz: the network's Nyquist frequency, above which its tracks are empty; None: they are not.
             keep_residual: give the residual as a further track instead of sharing it out.
             gate: silence a track while its speaker is silent.
+            loudness: measure the loudness and the true peaks of the speakers' tracks.
         """
         size = max(1, round(_HOP_SECONDS * sample_rate))
         self._n_src, self._keep_residual, self._gate = n_src, keep_residual, gate
         self._rate = sample_rate
         self._framer = Framer(n_src + 1, size)
-        self._sharer = _ResidualSharer(n_src, size)
+        self._sharer = ResidualSharer(n_src, size, sample_rate=sample_rate, heard_hz=heard_hz or sample_rate / 2)
         self._meter = _Meter(n_src, threshold=_ACTIVE * speech_power, gate=gate)
+        self._loudness = LoudnessMeter(n_src, sample_rate) if loudness else None
         self._energy = np.zeros(n_src + keep_residual)
         self._n_samples = 0
 
@@ -63,11 +75,19 @@ class Finisher:
         samples = finished.reshape(finished.shape[0], -1)
         self._energy += np.square(samples, dtype=np.float64).sum(axis=1)
         self._n_samples += samples.shape[1]
+        if self._loudness is not None:
+            self._loudness.push(samples[: self._n_src], last=last)
         return samples
 
     def levels_dbfs(self) -> list[float]:
         """RMS level of every track over the whole recording."""
         return [power_dbfs(float(energy) / max(self._n_samples, 1)) for energy in self._energy]
+
+    def loudness(self) -> list[tuple[float | None, float]]:
+        """LUFS (None for silence) and true peak of every speaker's track; nothing unless it was asked for."""
+        if self._loudness is None:
+            return []
+        return list(zip(self._loudness.loudness(), self._loudness.true_peaks.tolist(), strict=True))
 
     def active_powers(self) -> list[float]:
         """Mean square of every speaker's track where it is active; 0 where it never is."""
@@ -81,34 +101,6 @@ class Finisher:
         return [float(hops) * self._framer.size / self._rate for hops in self._meter.active_hops]
 
 
-class _ResidualSharer:
-    """Adds to each track its share of what all tracks leave over, in proportion to their short-time energy.
-
-    Energies are those of the first differences, in which speech has about as much treble as bass: the treble above
-    the network's range, which is all residual, then goes to the voice that has treble at this moment.
-    """
-
-    def __init__(self, n_src: int, size: int) -> None:
-        self._held = np.zeros((n_src + 1, 0, size), np.float32)
-        self._energy = np.zeros((n_src, 1))  # of the hop before the held one
-
-    def push(self, hops: Hops, *, last: bool) -> Hops:
-        """(n_src + 1, n_hops, hop), the recording last -> the tracks of the hops whose successor is known."""
-        joined = np.concatenate([self._held, hops], axis=1)
-        if joined.shape[1] == 0:
-            return joined[:-1]
-        energies = np.square(np.diff(joined[:-1], axis=2), dtype=np.float64).sum(axis=2)
-        pairs = np.concatenate([self._energy, energies[:, :-1]], axis=1) + energies
-        shares = (pairs + _EVEN) / (pairs.sum(axis=0) + _EVEN * len(pairs))  # at the beginning of every hop
-        begins, ends = shares, np.concatenate([shares[:, 1:], shares[:, -1:]], axis=1)
-        ready = joined.shape[1] if last else joined.shape[1] - 1
-        self._held = joined[:, ready:]
-        self._energy = energies[:, ready - 1 : ready] if ready else self._energy
-        tracks, mixture = joined[:-1, :ready], joined[-1:, :ready]
-        residual = mixture - tracks.sum(axis=0, keepdims=True)
-        return tracks + _glide(begins[:, :ready], ends[:, :ready], joined.shape[2]) * residual
-
-
 class _Meter:
     """Finds where each voice is active, counts it, and closes the gate elsewhere."""
 
@@ -116,7 +108,7 @@ class _Meter:
         self._n_src, self._threshold, self._gate = n_src, threshold, gate
         self.active_hops = np.zeros(n_src, np.int64)
         self.active_power = np.zeros(n_src)
-        self._reach = _SMOOTHING_HOPS + _HOLD_HOPS + 1  # hops on either side that decide about one
+        self._reach = _SMOOTHING_HOPS + _HOLD_HOPS + _FADE_HOPS + 1  # hops on either side that decide about one
         self._held: Hops | None = None
         self._past = 0  # of the held hops, how many were given out already
 
@@ -141,11 +133,18 @@ class _Meter:
 
     def _close(self, hops: Hops, active: NDArray[np.bool_], ready: slice) -> Hops:
         opened = (_moving_sum(active.astype(np.float64), _HOLD_HOPS) > 0.5).astype(np.float64)
-        before = np.concatenate([opened[:, :1], opened[:, :-1]], axis=1)
-        after = np.concatenate([opened[:, 1:], opened[:, -1:]], axis=1)
-        begins, ends = np.minimum(before, opened), np.minimum(opened, after)
-        gains = _glide(begins[:, ready], ends[:, ready], hops.shape[2])
-        return np.concatenate([hops[: self._n_src] * gains, hops[self._n_src :]])
+        near = _moving_sum(opened, _FADE_HOPS) / _moving_sum(np.ones_like(opened), _FADE_HOPS)
+        before = np.concatenate([near[:, :1], near[:, :-1]], axis=1)
+        after = np.concatenate([near[:, 1:], near[:, -1:]], axis=1)
+        begins, ends = (_eased((near + other)[:, ready] / 2) for other in (before, after))
+        tracks, residual = hops[: self._n_src], hops[self._n_src :]
+        gated = tracks * _glide(begins, ends, hops.shape[2])
+        return np.concatenate([gated, residual + (tracks - gated).sum(axis=0)])
+
+
+def _eased(way: NDArray[np.float64]) -> NDArray[np.float64]:
+    """From 0 to 1 along a raised cosine; the ends themselves are exact."""
+    return 0.5 - 0.5 * np.cos(np.pi * np.clip(way, 0.0, 1.0))
 
 
 def _glide(begins: NDArray[np.float64], ends: NDArray[np.float64], size: int) -> NDArray[np.float32]:

@@ -34,7 +34,12 @@ log = logging.getLogger(__name__)
 WORTH_KEEPING_SECONDS = 60.0
 """A run that is interrupted leaves its work for a later one when it is at least so much sound."""
 
-_DECIDED_LATER = {"keep_residual", "gate", "level_dbfs"}  # options that the network's work does not depend on
+_DECIDED_LATER = {
+    "keep_residual",
+    "gate",
+    "level_dbfs",
+    "loudness_lufs",
+}  # options that the network's work does not depend on
 
 
 def work_on(source: Path, model: Model, options: SeparationOptions) -> dict[str, object]:

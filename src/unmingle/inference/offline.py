@@ -197,7 +197,7 @@ def separate_to_files(
             format=format,
             overwrite=overwrite,
             frames=source.recording.n_samples,
-            rescaled=options.level_dbfs is not None,
+            rescaled=options.rescaled,
         ) as files:
             routing = Routing.straight(model.n_src)
             measures = source.hand_out(heard, routing, options, sink=files.write, progress=progress)
@@ -285,7 +285,9 @@ def about_rates(recorded: int, wanted: int) -> list[str]:
         return []
     sentence = f"resampled from {recorded} to {wanted} Hz for the model, and its tracks back"
     if recorded > wanted:
-        sentence += f"; what is above {wanted // 2} Hz, which it does not hear, follows the energy of the tracks"
+        sentence += (
+            f"; what is above {wanted // 2} Hz, which it does not hear, is shared out by the treble that it does hear"
+        )
     return [sentence]
 
 
@@ -326,7 +328,13 @@ def _report(
         n_samples=source.recording.n_samples,
         tracks=tracks,
         conversions=source.conversions,
-        warnings=[*source.reader.doubts, *source.downmix.warnings, *_doubts(heard, measures, tracks), *warnings],
+        warnings=[
+            *source.reader.doubts,
+            *source.downmix.warnings,
+            *_doubts(heard, measures, tracks),
+            *engine.missed_loudness(measures, options, gains, names=names),
+            *warnings,
+        ],
         settings=asdict(options),
     )
 

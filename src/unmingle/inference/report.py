@@ -25,6 +25,8 @@ class SeparationOptions:
         keep_residual: give what the network leaves over as a track of its own, instead of sharing it out.
         gate: silence a track while its speaker is silent (the tracks then no longer sum to the recording).
         level_dbfs: bring the active parts of each track to this RMS level; None keeps the recording's levels.
+        loudness_lufs: bring each track to this loudness (ITU-R BS.1770), or as near as a true peak of -1 dB below full
+            scale lets it come; None keeps the recording's levels.
     """
 
     window_seconds: float = 20.0
@@ -32,6 +34,7 @@ class SeparationOptions:
     keep_residual: bool = False
     gate: bool = False
     level_dbfs: float | None = None
+    loudness_lufs: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse windows that cannot work."""
@@ -44,6 +47,15 @@ class SeparationOptions:
             )
         if self.level_dbfs is not None and not -60.0 <= self.level_dbfs <= 0.0:
             raise ConfigError(f"level_dbfs is {self.level_dbfs:g}; give between -60 and 0 dB below full scale")
+        if self.loudness_lufs is not None and not -60.0 <= self.loudness_lufs <= -5.0:
+            raise ConfigError(f"loudness_lufs is {self.loudness_lufs:g}; give between -60 and -5, such as -23 or -16")
+        if self.level_dbfs is not None and self.loudness_lufs is not None:
+            raise ConfigError("level_dbfs and loudness_lufs both say how loud the tracks shall be; give one of them")
+
+    @property
+    def rescaled(self) -> bool:
+        """Whether the tracks are to have other levels than in the recording."""
+        return self.level_dbfs is not None or self.loudness_lufs is not None
 
 
 @dataclass(frozen=True)
