@@ -41,7 +41,7 @@ class _Store:
     """Crops by number, in a file that is gone when nobody uses it any more; what was never put is black."""
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 (the array keeps it open)
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 (closed in take)
 
     def put(self, number: int, crop: NDArray[np.uint8]) -> None:
         self._file.seek(number * crop.size)
@@ -50,4 +50,5 @@ class _Store:
     def take(self, n_crops: int) -> NDArray[np.uint8]:
         self._file.truncate(n_crops * CROP * CROP)
         self._file.flush()
-        return np.memmap(self._file, np.uint8, mode="c", shape=(n_crops, CROP, CROP))
+        with self._file:  # the array keeps its own hold on it
+            return np.memmap(self._file, np.uint8, mode="c", shape=(n_crops, CROP, CROP))

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from unmingle.video.assembly import face_track, mean_eye_distance
 from unmingle.video.tracking import Trail
@@ -73,22 +74,22 @@ def _about_faces(tracks: Sequence[FaceTrack], trails: Sequence[Trail]) -> Iterat
 def _crossings(tracks: Sequence[FaceTrack]) -> Iterator[str]:
     """Pairs that come so near to each other that they may have been exchanged."""
     for one, other in combinations(tracks, 2):
-        near = _near(one) & _near(other) & (_overlap(one, other) > _CROSSING)
-        if near.any():
-            seconds = float(near.argmax()) / CLOCK_RATE
+        crossing = _about_then(one.present & other.present) & (_overlap(one, other) > _CROSSING)
+        if crossing.any():
+            seconds = float(crossing.argmax()) / CLOCK_RATE
             yield (
                 f"{one.name} and {other.name} cross at {seconds:.1f} s: look at their pictures, they may have been "
                 "exchanged"
             )
 
 
-def _near(track: FaceTrack) -> np.ndarray:
-    """Ticks at which a face is seen, or was a second ago, or will be."""
+def _about_then(seen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Ticks at which something is so, or was a second ago, or will be."""
     reach = np.ones(2 * _ABOUT_A_SECOND + 1)
-    return np.convolve(track.present, reach, mode="same")[: len(track.present)] > 0
+    return np.convolve(seen, reach)[_ABOUT_A_SECOND:-_ABOUT_A_SECOND] > 0
 
 
-def _overlap(one: FaceTrack, other: FaceTrack) -> np.ndarray:
+def _overlap(one: FaceTrack, other: FaceTrack) -> NDArray[np.floating]:
     a, b = one.boxes, other.boxes
     ends = np.minimum(a[:, :2] + a[:, 2:], b[:, :2] + b[:, 2:])
     shared = np.clip(ends - np.maximum(a[:, :2], b[:, :2]), 0, None).prod(axis=1)

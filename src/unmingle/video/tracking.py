@@ -24,8 +24,11 @@ _BRIEF = 10  # ticks over which a movement is taken to go on
 _LEAST_OVERLAP, _FURTHEST = 0.3, 0.5  # one of both: intersection over union, or distance in sides of the box
 _LARGEST_GROWTH = 1.8
 _SWATCH = 8  # colours of a face are compared on so many squares each way
-_SAME_PERSON, _SAME_ACROSS_CUT = 0.22, 0.06  # largest mean difference of colours, 0..1
+# Largest mean difference of colours, 0..1: from one picture to the next, across a cut, after a loss. One
+# talker differs by up to 0.03 from a second ago, two talkers in the same light by 0.04 to 0.2.
+_NEXT, _ACROSS_CUT, _AFTER_LOSS = 0.08, 0.05, 0.14
 _COLOUR_WEIGHT = 4.0
+_NEW, _DOUBT = 5, 0.5  # what an older trail may be worse by than one of so few ticks
 _MEMORY = 0.9  # of the colours, per tick
 
 
@@ -42,12 +45,16 @@ class Trail:
     """Everything seen of one person.
 
     Attributes:
-        ticks: when.
-        boxes: four numbers per sighting, points: fifty (NaN where there are none).
+        setting: of the latest sighting.
+        usual: colours of the face, on average over the last second.
+        latest: colours of the latest sighting.
+        ticks: of all sightings.
+        clock: how long the setting had been on show at the latest one.
     """
 
     setting: int
-    swatch: Floats
+    usual: Floats
+    latest: Floats
     ticks: list[int] = field(default_factory=list[int])
     clock: int = 0
     _boxes: list[Floats] = field(default_factory=list[Floats])
@@ -59,7 +66,8 @@ class Trail:
         self._boxes.append(sighting.detection.box)
         self._points.append(sighting.points)
         self.setting, self.clock = shots.setting, shots.clock
-        self.swatch = (_MEMORY * self.swatch + (1 - _MEMORY) * sighting.swatch).astype(np.float32)
+        self.usual = (_MEMORY * self.usual + (1 - _MEMORY) * sighting.swatch).astype(np.float32)
+        self.latest = sighting.swatch
 
     @property
     def boxes(self) -> Floats:
@@ -107,7 +115,7 @@ class Tracker:
             costs[row], costs[:, column] = np.inf, np.inf
         for number, sighting in enumerate(sightings):
             if number not in found:
-                found[number] = Trail(shots.setting, sighting.swatch)
+                found[number] = Trail(shots.setting, sighting.swatch, sighting.swatch)
                 self.trails.append(found[number])
             found[number].add(tick, sighting, shots)
         return [found[number] for number in range(len(sightings))]
@@ -125,6 +133,13 @@ def swatch(picture: Picture, box: Floats) -> Floats:
     return cv2.resize(face, (_SWATCH, _SWATCH), interpolation=cv2.INTER_AREA).astype(np.float32) / np.float32(255)
 
 
+def unlikeness(one: Floats, other: Floats) -> float:
+    """Mean difference of the colours of two faces, 0..1, where they match best: boxes are never quite in place."""
+    size = _SWATCH - 2
+    shifts = [other[y : y + size, x : x + size] for y in range(3) for x in range(3)]
+    return float(np.abs(np.stack(shifts) - one[1:-1, 1:-1]).mean(axis=(1, 2, 3)).min())
+
+
 def _may_continue(trail: Trail, tick: int, shots: Shots) -> bool:
     if trail.setting == shots.setting:
         return shots.clock - trail.clock <= _LONGEST_LOSS
@@ -133,14 +148,15 @@ def _may_continue(trail: Trail, tick: int, shots: Shots) -> bool:
 
 def _cost(trail: Trail, sighting: Sighting, tick: int, shots: Shots) -> float:
     """How badly a sighting suits a trail; infinite when it cannot belong to it."""
-    box = sighting.detection.box
-    colours = float(np.abs(trail.swatch - sighting.swatch).mean())
+    box, same_setting = sighting.detection.box, trail.setting == shots.setting
+    colours = min(unlikeness(known, sighting.swatch) for known in (trail.usual, trail.latest))
+    limit = _NEXT if tick - trail.ticks[-1] <= _NEW else _AFTER_LOSS
     growth = float(max(box[2] / trail.last[2], trail.last[2] / box[2]))
-    limit = _SAME_PERSON if trail.setting == shots.setting else _SAME_ACROSS_CUT
-    if growth > _LARGEST_GROWTH or colours > limit:
+    if growth > _LARGEST_GROWTH or colours > (limit if same_setting else _ACROSS_CUT):
         return np.inf
-    places = (trail.last, trail.expected(tick)) if trail.setting == shots.setting else (trail.last,)
-    return min(_misplacement(place, box) for place in places) + _COLOUR_WEIGHT * colours
+    places = (trail.last, trail.expected(tick)) if same_setting else (trail.last,)
+    doubt = _DOUBT if len(trail.ticks) < _NEW else 0.0
+    return min(_misplacement(place, box) for place in places) + _COLOUR_WEIGHT * colours + doubt
 
 
 def _misplacement(place: Floats, box: Floats) -> float:
