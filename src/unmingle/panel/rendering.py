@@ -9,7 +9,8 @@ the caller when it is complete.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -117,17 +118,26 @@ class _Movie:
         self._track: AudioStream | None = None
 
     def __enter__(self) -> _Movie:
-        try:
+        with self._failures():
             self._out: OutputContainer = av.open(str(self._target), "w", format="mp4")
-        except (av.error.FFmpegError, OSError) as error:
-            raise OutputError(f"{self._target} cannot be written ({error})") from error
         return self
 
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        try:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        with suppress(av.error.FFmpegError, OSError) if error is not None else self._failures():
             self._out.close()
-        except (av.error.FFmpegError, OSError) as failure:
-            raise OutputError(f"{self._target.name} cannot be written ({failure}); is the disk full?") from failure
+        if isinstance(error, av.error.FFmpegError):
+            with self._failures():
+                raise error
+
+    @contextmanager
+    def _failures(self) -> Generator[None]:
+        """Say what a failed write means."""
+        try:
+            yield
+        except (av.error.FFmpegError, OSError) as error:
+            raise OutputError(
+                f"{self._target.name} cannot be written ({error}); is the disk full, or the folder read-only?"
+            ) from error
 
     def add_sound(self, paths: Sequence[Path], gains: Samples) -> None:
         """Have the sum of tracks, (channels, n_tracks) of gains, for the sound; before the picture."""
