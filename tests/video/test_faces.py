@@ -161,8 +161,8 @@ def test_more_faces_than_wanted_leaves_those_seen_longest(tmp_path: Path, write_
     path = write_video(tmp_path / "a.mp4", frames)
     report = find_faces(path, n_faces=2)
     assert [round(float(track.boxes[0, 0]) // 200) for track in report.tracks] == [1, 2]
-    assert report.warnings == ["3 faces are seen but 2 were asked for: those seen longest were kept"]
-    assert find_faces(path, n_faces=4).warnings == ["4 faces were asked for but only 3 can be followed"]
+    assert report.warnings == ["3 faces are seen, 2 wanted: those seen longest were kept"]
+    assert find_faces(path, n_faces=4).warnings == ["4 faces are wanted, but only 3 can be followed"]
 
 
 def test_nobody_and_a_still_image_are_said(tmp_path: Path, write_video: Write) -> None:

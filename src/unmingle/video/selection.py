@@ -57,9 +57,9 @@ def _about_number(trails: Sequence[Trail], n_found: int, small: Sequence[Trail],
         brief = max((len(trail.ticks) for trail in trails), default=0) / CLOCK_RATE
         yield "no face was found" + (f" for as long as a second (the longest: {brief:.1f} s)" if brief else "")
     if wanted is not None and n_found > wanted:
-        yield f"{n_found} faces are seen but {wanted} were asked for: those seen longest were kept"
+        yield f"{n_found} faces are seen, {wanted} wanted: those seen longest were kept"
     if wanted is not None and n_found < wanted:
-        yield f"{wanted} faces were asked for but only {n_found} can be followed"
+        yield f"{wanted} faces are wanted, but only {n_found} can be followed"
 
 
 def _about_faces(tracks: Sequence[FaceTrack], trails: Sequence[Trail]) -> Iterator[str]:
