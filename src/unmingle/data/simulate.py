@@ -3,6 +3,7 @@
     OUT/manifest.jsonl      written last
     OUT/recipe.yaml         what made it; a second run with another recipe is refused
     OUT/mixture/000000.wav  OUT/s1/  OUT/s2/  [OUT/noise/]      16 bits
+    OUT/rttm/000000.rttm    who talks when, of conversations
     OUT/.done/000000.json   only while unfinished: the manifest's lines so far
 
 Files of mixture k have the same bytes whoever writes them: one process or several, at once or in two runs.
@@ -31,6 +32,7 @@ from unmingle.data import speech
 from unmingle.data.files import write_text_atomically, write_wav16
 from unmingle.data.manifest import Entry, entry_to_row
 from unmingle.errors import ConfigError, OutputExistsError
+from unmingle.simulation.conversation import to_rttm
 from unmingle.simulation.pool import Utterance
 from unmingle.simulation.recipe import SimulationRecipe
 from unmingle.simulation.rooms import from_direct_sound
@@ -91,7 +93,10 @@ def simulate(
 
 def _claim(recipe: SimulationRecipe, out_dir: Path) -> None:
     """Make sure that whatever the folder holds was made by this recipe."""
-    text = to_yaml(plain_values(recipe))
+    values = plain_values(recipe)
+    if recipe.conversation is None:
+        del values["conversation"]
+    text = to_yaml(values)
     known = out_dir / RECIPE
     if known.is_file():
         if known.read_text(encoding="utf-8") != text:
@@ -183,6 +188,10 @@ class Studio:
             parts["noise"] = made.noise
         for folder, samples in parts.items():
             write_wav16(out_dir / folder / name, samples, self.recipe.sample_rate)
+        if made.turns:
+            names = [utterance.speaker for utterance in made.utterances]
+            text = to_rttm(made.turns, name=f"{number:06d}", talkers=names, sample_rate=self.recipe.sample_rate)
+            write_text_atomically(out_dir / "rttm" / f"{number:06d}.rttm", text)
         entry = self._entry(out_dir.resolve(), number, made)
         line = json.dumps(entry_to_row(entry, out_dir.resolve()), ensure_ascii=False) + "\n"
         write_text_atomically(_done_file(out_dir, number), line)
@@ -196,17 +205,20 @@ class Studio:
             sources=tuple(out_dir / f"s{n}" / name for n in range(1, len(made.sources) + 1)),
             noise=None if made.noise is None else out_dir / "noise" / name,
             speakers=tuple(utterance.speaker for utterance in made.utterances),
-            extra=_facts(self.recipe, made),
+            extra=_facts(self.recipe, number, made),
         )
 
 
-def _facts(recipe: SimulationRecipe, made: SimulatedMixture) -> dict[str, Any]:
+def _facts(recipe: SimulationRecipe, number: int, made: SimulatedMixture) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "utterances": [utterance.id for utterance in made.utterances],
         "level_db": [round(level, 3) for level in made.level_db],
         "snr_db": None if made.snr_db is None else round(made.snr_db, 3),
         "pair": pair_type([utterance.gender for utterance in made.utterances]),
     }
+    if made.turns:
+        facts["rttm"] = f"rttm/{number:06d}.rttm"
+        del facts["utterances"]
     if made.in_room:
         facts["room"] = "measured" if recipe.rirs else "simulated"
         facts["targets"] = recipe.targets

@@ -9,6 +9,7 @@ from typing import Literal
 
 from unmingle.config import build, check_keys, override, read_values
 from unmingle.errors import ConfigError
+from unmingle.simulation.conversation import ConversationSettings
 from unmingle.simulation.rooms import RoomSettings
 
 
@@ -37,6 +38,8 @@ class SimulationRecipe:
         speaker_seconds: speakers are drawn by the root of their seconds of speech, clipped to this range.
         exclude_corpora: values of `corpus` in the speech manifest whose rows are left out.
         mixture_dbfs: level of the mixture, dB under full scale; lower where it would clip.
+        conversation: mixtures are conversations of several turns; `n_src`, `seconds`, `mode` and `pair_types` play no
+            part then, and `snr_db` is over the whole conversation, its pauses included.
     """
 
     speech: str
@@ -58,6 +61,7 @@ class SimulationRecipe:
     speaker_seconds: tuple[float, float] = (10.0, 600.0)
     exclude_corpora: tuple[str, ...] = ()
     mixture_dbfs: float = -25.0
+    conversation: ConversationSettings | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no mixture can be made from."""

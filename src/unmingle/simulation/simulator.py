@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unmingle.errors import ConfigError
+from unmingle.simulation.conversation import ConversationSettings, Turn, plan_turns, speak
 from unmingle.simulation.mixing import (
     Signal,
     balanced_levels,
@@ -39,6 +41,7 @@ class SimulatedMixture:
     level_db: tuple[float, ...]  # of the voices in the mixture; their mean is 0
     snr_db: float | None  # of the sum of the voices over the noise
     in_room: bool
+    turns: tuple[Turn, ...] = ()  # of a conversation
 
 
 class Simulator:
@@ -67,7 +70,7 @@ class Simulator:
         """
         self.recipe = recipe
         self.limit = None if recipe.seconds is None else round(recipe.seconds * recipe.sample_rate)
-        shortest = self.limit if self.limit and recipe.mode == "min" else 1
+        shortest = self.limit if self.limit and recipe.mode == "min" and not recipe.conversation else 1
         usable = [utterance for utterance in utterances if utterance.n_samples >= shortest]
         if not usable:
             raise ConfigError(f"none of the {len(utterances)} utterances lasts {recipe.seconds} s; lower `seconds`")
@@ -85,16 +88,18 @@ class Simulator:
                         f"pair type {pair} wants {pair.count(gender)} speakers of gender {gender}, but the usable "
                         f"speech has {self.pool.genders.count(gender)}; the manifest's rows need `gender`"
                     )
-        if len(self.pool.speakers) < self.recipe.n_src:
+        n_src = self.recipe.conversation.talkers[1] if self.recipe.conversation else self.recipe.n_src
+        if len(self.pool.speakers) < n_src:
             raise ConfigError(
-                f"a mixture wants {self.recipe.n_src} different speakers, but the usable speech has "
-                f"{len(self.pool.speakers)}"
+                f"a mixture wants {n_src} different speakers, but the usable speech has {len(self.pool.speakers)}"
             )
 
     def mixture(self, number: int) -> SimulatedMixture:
         """Mixture `number` of the recipe, counted from 0."""
         recipe = self.recipe
         rng = np.random.default_rng([recipe.seed, number])
+        if recipe.conversation is not None:
+            return self._conversation(rng, recipe.conversation)
         chosen, voices = zip(*(self._voice(rng, speaker) for speaker in self._speakers(rng, number)), strict=True)
         levels = balanced_levels([rng.uniform(*recipe.level_db) for _ in chosen[1:]])
         if recipe.mode == "min":
@@ -108,6 +113,32 @@ class Simulator:
         noise, snr_db = self._noise(rng, heard.sum(0))
         return self._finish(heard, wanted, noise, chosen, tuple(levels), snr_db, in_room)
 
+    def _conversation(self, rng: np.random.Generator, settings: ConversationSettings) -> SimulatedMixture:
+        recipe = self.recipe
+        speakers: list[int] = []
+        for _ in range(int(rng.integers(settings.talkers[0], settings.talkers[1] + 1))):
+            speakers.append(self.pool.draw_speaker(rng, without=speakers))
+        rate, length = recipe.sample_rate, round(settings.seconds * recipe.sample_rate)
+        turns = plan_turns(rng, settings, n_talkers=len(speakers), sample_rate=rate)
+        levels = balanced_levels([rng.uniform(*recipe.level_db) for _ in speakers[1:]])
+        in_room = rng.random() < recipe.room_share
+        responses = self._responses(rng, len(speakers)) if in_room else [None] * len(speakers)
+        heard = np.zeros((len(speakers), length), np.float32)
+        chosen: list[Utterance] = []
+        for talker, (speaker, response) in enumerate(zip(speakers, responses, strict=True)):
+            own = [turn for turn in turns if turn.talker == talker]
+            draw = partial(self._stretch, rng, speaker)
+            heard[talker] = speak(own, draw, length=length, sample_rate=rate, response=response)
+            heard[talker] *= np.float32(gain(levels[talker]))
+            chosen.append(self.pool.utterances[self.pool.draw_utterance(rng, speaker)])
+        noise, snr_db = self._noise(rng, heard.sum(0))
+        made = self._finish(heard, heard, noise, tuple(chosen), tuple(levels), snr_db, in_room)
+        return replace(made, turns=tuple(turns))
+
+    def _stretch(self, rng: np.random.Generator, speaker: int, length: int) -> Signal:
+        """Speech of one speaker, as long as wanted or as an utterance is."""
+        return self._voice(rng, speaker, limit=length)[1]
+
     def _speakers(self, rng: np.random.Generator, number: int) -> list[int]:
         speakers: list[int] = []
         if self.recipe.pair_types:
@@ -120,10 +151,10 @@ class Simulator:
             speakers.append(self.pool.draw_speaker(rng, without=speakers))
         return speakers
 
-    def _voice(self, rng: np.random.Generator, speaker: int) -> tuple[Utterance, Signal]:
+    def _voice(self, rng: np.random.Generator, speaker: int, limit: int | None = None) -> tuple[Utterance, Signal]:
         for _ in range(ATTEMPTS):
             utterance = self.pool.utterances[self.pool.draw_utterance(rng, speaker)]
-            voice = _random_cut(rng, self.read_speech(utterance), self.limit)
+            voice = _random_cut(rng, self.read_speech(utterance), limit or self.limit)
             voice = voice - voice.mean()
             if rms(voice) > SILENT_RMS:
                 return utterance, voice
@@ -134,17 +165,19 @@ class Simulator:
     def _through_room(
         self, rng: np.random.Generator, voices: Sequence[Signal]
     ) -> tuple[tuple[Signal, ...], tuple[Signal, ...]]:
-        rate = self.recipe.sample_rate
-        if self.rirs:
-            drawn = rng.choice(len(self.rirs), size=len(voices), replace=len(self.rirs) < len(voices))
-            responses = stack_responses([self.rirs[index] for index in drawn])
-        else:
-            responses = draw_room(rng, n_src=len(voices), sample_rate=rate, settings=self.recipe.room)
+        responses = self._responses(rng, len(voices))
         heard = tuple(reverberate(voice, response) for voice, response in zip(voices, responses, strict=True))
         if self.recipe.targets == "reverberant":
             return heard, heard
-        early = early_part(responses, sample_rate=rate)
+        early = early_part(responses, sample_rate=self.recipe.sample_rate)
         return heard, tuple(reverberate(voice, response) for voice, response in zip(voices, early, strict=True))
+
+    def _responses(self, rng: np.random.Generator, n_src: int) -> NDArray[np.float32]:
+        """(n_src, taps): how a room answers to each talker."""
+        if self.rirs:
+            drawn = rng.choice(len(self.rirs), size=n_src, replace=len(self.rirs) < n_src)
+            return stack_responses([self.rirs[index] for index in drawn])
+        return draw_room(rng, n_src=n_src, sample_rate=self.recipe.sample_rate, settings=self.recipe.room)
 
     def _noise(self, rng: np.random.Generator, speech: Signal) -> tuple[Signal | None, float | None]:
         if not self.noises or rng.random() >= self.recipe.noise_share:
@@ -171,8 +204,8 @@ class Simulator:
         """Bring to the level wanted, under full scale, and to 16 bits, so that the sum stays exact."""
         total = heard.sum(0) + (0 if noise is None else noise)
         scale = gain(self.recipe.mixture_dbfs) / rms(total)
-        parts = np.concatenate([heard, wanted, total[None]] + ([] if noise is None else [noise[None]]))
-        scale = min(scale, PEAK / float(np.abs(parts).max()))
+        parts = [heard, wanted, total] if noise is None else [heard, wanted, total, noise]
+        scale = min(scale, PEAK / max(float(max(part.max(), -part.min())) for part in parts))
         noise16 = None if noise is None else on_int16_grid(noise * scale)
         mixture = on_int16_grid(heard * scale).sum(0, dtype=np.int16) + (np.int16(0) if noise16 is None else noise16)
         return SimulatedMixture(mixture, on_int16_grid(wanted * scale), noise16, utterances, levels, snr_db, in_room)
