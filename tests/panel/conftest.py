@@ -28,7 +28,7 @@ def make_face() -> Callable[..., FaceTrack]:
         gaps = np.asarray(opening, np.float32)
         boxes = np.tile(np.array([x, 10.0, 40.0, 40.0], np.float32), (len(gaps), 1))
         mouths = np.tile(np.array([x + 20, 40.0, 30.0, 0.0], np.float32), (len(gaps), 1))
-        pictures = np.random.default_rng(len(name)).integers(0, 255, (len(gaps), 96, 96), dtype=np.uint8)
+        pictures = np.random.default_rng(sum(name.encode())).integers(0, 255, (len(gaps), 96, 96), dtype=np.uint8)
         return FaceTrack(name, np.isfinite(gaps), boxes, gaps, mouths, pictures if crops else None)
 
     return make
