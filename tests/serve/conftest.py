@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,11 +87,11 @@ def serving(separator: Model, streaming: Model) -> Callable[..., Any]:
         **settings: Any,
     ) -> Iterator[Running]:
         allowed = ServeSettings(port=0, hops=1, **settings)
-        server = Server(Service(allowed, model, stream_model))
-        with bind(allowed) as listening:
+        with bind(allowed) as listening, closing(Service(allowed, model, stream_model)) as service:
+            server = Server(service)
             if sockopts:
                 listening.setsockopt(socket.SOL_SOCKET, *sockopts)
-            thread = threading.Thread(target=server.serve_on, args=(listening,))
+            thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
             thread.start()
             url = address(listening, allowed)
             with httpx.Client(base_url=url, timeout=20, trust_env=False) as client:

@@ -66,13 +66,13 @@ def test_recordings_that_were_accepted_are_finished_and_others_refused(serving, 
     assert not folder.exists()
 
 
-def test_patience_has_an_end(serving, streaming, noise, until):
+def test_patience_has_an_end(serving, noise):
     with serving(grace_seconds=0.0) as running, running.connect() as stream:
         running.hello(stream)
         stream.send(noise(100).tobytes())
         folder = running.server._service._folder
         running.stop()
-        assert not folder.exists()
+    assert not folder.exists()
 
 
 def test_a_port_that_is_taken_is_said_so(serving):

@@ -180,7 +180,7 @@ def _drawn(selector: str) -> str:
         const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
         let inked = 0;
         for (let i = 3; i < data.length; i += 4) inked += data[i] > 0;
-        return inked > 3 * canvas.width;
+        return inked > 1.3 * canvas.width;
     }})()"""
 
 

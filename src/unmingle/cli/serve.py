@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated
 
@@ -124,10 +125,9 @@ def _run(settings: ServeSettings, model: Model, stream_model: Model | None, *, s
     from unmingle.serve.server import Server, address, bind
     from unmingle.serve.service import Service
 
-    with bind(settings) as listening:
-        service = Service(settings, model, stream_model)
+    with bind(settings) as listening, closing(Service(settings, model, stream_model)) as service:
         note(f"recordings: {model.name}; live sound: {stream_model.name if stream_model else service.streaming_off}")
         emit(address(listening, settings) + (f"#token={settings.token}" if show_token else ""))
         note("open this address in a browser; Ctrl-C ends the server")
-        Server(service).serve_on(listening)
+        Server(service).run(sockets=[listening])
     note("the server has ended")

@@ -8,13 +8,14 @@ from typing import Any
 
 from fastapi import FastAPI, Request, WebSocket
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
-from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
 
 from unmingle._version import __version__
 from unmingle.serve.access import Door, problem
 from unmingle.serve.metrics import CONTENT_TYPE
+from unmingle.serve.separations import Result, Separations
 from unmingle.serve.service import Service
 from unmingle.serve.uploads import Lingering, read_order
 
@@ -23,6 +24,7 @@ _PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "media-src blob:; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-cache",
 }
 
@@ -68,14 +70,9 @@ def _add_separations(app: FastAPI, service: Service) -> None:
         with separations.place() as folder:
             order = await read_order(request, folder, service.settings, n_src=service.model.n_src)
             result = await separations.run(order, gone=lambda: _gone(request))
-        if order.answer == "json":
-            return JSONResponse(result.describe())
-        return FileResponse(
-            await separations.zip(result),
-            media_type="application/zip",
-            filename=f"{result.stem}.zip",
-            background=BackgroundTask(separations.remove, result.id),
-        )
+            if order.answer == "json":
+                return JSONResponse(result.describe())
+            return _Zip(await separations.zip(result), separations, result)
 
     @app.get("/v1/separations/{id}")
     async def describe(id: str) -> dict[str, Any]:  # noqa: A002  # pyright: ignore[reportUnusedFunction]
@@ -119,6 +116,19 @@ async def _say_problem(request: Request, error: Exception) -> Response:
 
 async def _say_fault(_request: Request, _error: Exception) -> Response:
     return problem(500, "the server failed; its log says why")
+
+
+class _Zip(FileResponse):
+    """All tracks at once; nothing is kept when they are on their way."""
+
+    def __init__(self, path: Path, separations: Separations, result: Result) -> None:
+        super().__init__(path, media_type="application/zip", filename=f"{result.stem}.zip")
+        self._separations, self._result = separations, result
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        with self._separations.leaving(self._result):
+            await super().__call__(scope, receive, send)
 
 
 class _Page(StaticFiles):

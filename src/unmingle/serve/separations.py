@@ -93,7 +93,7 @@ class Separations:
         self._kept: dict[str, Result] = {}
         self._abandon_all = threading.Event()
         self._closing = False
-        self.n_accepted = 0
+        self.n_accepted = self._n_leaving = 0
         metrics.gauge("separations_accepted", "Recordings that are received, wait or are separated.", self._n_accepted)
         metrics.gauge("separations_kept", "Results whose tracks can be fetched.", lambda: float(len(self._kept)))
 
@@ -117,6 +117,11 @@ class Separations:
             self.n_accepted -= 1
             if folder.name not in self._kept:
                 shutil.rmtree(folder, ignore_errors=True)
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything that was accepted is not answered yet."""
+        return self.n_accepted + self._n_leaving > 0
 
     def _refuse_if_full(self) -> None:
         settings, full = self._settings, None
@@ -212,6 +217,16 @@ class Separations:
     async def zip(self, result: Result) -> Path:
         """All tracks and the report in one file, beside them."""
         return await asyncio.to_thread(_zip, result)
+
+    @contextmanager
+    def leaving(self, result: Result) -> Generator[None]:
+        """While a result is on its way to the client; then it is removed."""
+        self._n_leaving += 1
+        try:
+            yield
+        finally:
+            self._n_leaving -= 1
+            self.remove(result.id)
 
     def refuse_more(self) -> None:
         """Take nothing new; go on with what was accepted."""

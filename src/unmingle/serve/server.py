@@ -51,13 +51,6 @@ class Server(uvicorn.Server):
         super().__init__(_config(service))
         self._service = service
 
-    def serve_on(self, listening: socket.socket) -> None:
-        """Serve until a signal comes or `should_exit` is set; then end tidily, and remove every file."""
-        try:
-            self.run(sockets=[listening])
-        finally:
-            self._service.close()
-
     async def main_loop(self) -> None:
         """Serve, and at the end go on serving until what was accepted is finished."""
         hang_up = getattr(signal, "SIGHUP", None)
@@ -76,11 +69,22 @@ def _config(service: Service) -> uvicorn.Config:
     settings = service.settings
 
     class Http(H11Protocol):
-        """Hangs up on whoever connects and asks for nothing."""
+        """Hangs up on whoever connects and asks for nothing, or asks and does not read the answer."""
+
+        _stuck: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
             self.loop.call_later(settings.idle_seconds, self._hang_up)
+
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self._stuck = self.loop.call_later(settings.idle_seconds, self.transport.abort)
+
+        def resume_writing(self) -> None:
+            super().resume_writing()
+            if self._stuck is not None:
+                self._stuck.cancel()
 
         def _hang_up(self) -> None:
             asked = self.cycle is not None  # pyright: ignore[reportUnnecessaryComparison]
@@ -104,6 +108,7 @@ def _config(service: Service) -> uvicorn.Config:
         ws=WebSockets,
         ws_max_size=4 << 20,  # above it the protocol hangs up; below, the session says what is too large
         ws_per_message_deflate=False,  # samples do not compress
+        ws_ping_interval=None,  # sessions have an idle limit; an answer to a ping may wait behind sound held back
         lifespan="off",
         log_config=None,
         access_log=False,  # addresses may hold a token

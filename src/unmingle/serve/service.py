@@ -119,7 +119,7 @@ class Service:
         for session in list(self._sessions):
             session.end()
         patience = time.monotonic() + self.settings.grace_seconds
-        while (self._sessions or self.separations.n_accepted) and time.monotonic() < patience and not hurry():
+        while (self._sessions or self.separations.busy) and time.monotonic() < patience and not hurry():
             await asyncio.sleep(_TICK_SECONDS)
 
     def close(self) -> None:

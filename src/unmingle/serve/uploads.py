@@ -14,7 +14,7 @@ from typing import IO, Literal, cast, get_args
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from unmingle.errors import ConfigError, did_you_mean
 from unmingle.inference.inputs import SUFFIXES
@@ -62,7 +62,7 @@ async def read_order(request: Request, folder: Path, settings: ServeSettings, *,
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "multipart/form-data":
         raise HTTPException(415, f"the body is of type {kind or 'none'}; send a multipart/form-data form with a `file`")
-    limited = Request(request.scope, _limited(request, settings), request._send)  # pyright: ignore[reportPrivateUsage]
+    limited = Request(request.scope, _limited(request, settings))
     try:
         async with asyncio.timeout(settings.upload_seconds), limited.form(max_files=1, max_fields=len(_FIELDS)) as form:
             upload, fields = _parts(form)
@@ -165,14 +165,14 @@ class Lingering:
     first (`Expect: 100-continue`) sends nothing until it is told to.
     """
 
-    def __init__(self, app: object) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         """Wrap an application."""
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve, and linger where an error comes before the end of the body."""
         if scope["type"] != "http" or scope["method"] not in ("POST", "PUT", "PATCH"):
-            await self._app(scope, receive, send)  # type: ignore[operator]
+            await self._app(scope, receive, send)
             return
         more = not any(name == b"expect" for name, _ in scope["headers"])
 
@@ -199,4 +199,4 @@ class Lingering:
             except TimeoutError:
                 pass
 
-        await self._app(scope, watched, answer)  # type: ignore[operator]
+        await self._app(scope, watched, answer)
