@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -208,3 +209,26 @@ def test_settings_nothing_can_be_mixed_from_are_an_error(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         DynamicMixing(replace(settings, **changes))  # type: ignore[arg-type]
+
+
+def test_a_corpus_that_matters_is_heard_more_often(settings: DataSettings) -> None:
+    def share(**changes: object) -> float:
+        mixed = mixing(settings, **changes)
+        drawn = [mixed.voices_of(number) for number in range(300)]
+        return float(np.mean(["carl" in speakers for speakers in drawn]))
+
+    assert share(corpus_weights={"carl": 8.0}) > share() + 0.2
+    with pytest.raises(ConfigError, match="did you mean 'carl'"):
+        share(corpus_weights={"karl": 8.0})
+    with pytest.raises(ConfigError, match="must be above 0"):
+        share(corpus_weights={"carl": 0.0})
+
+
+def test_the_speakers_of_a_mixture_may_be_of_one_corpus(settings: DataSettings, speech: Path) -> None:
+    rows = [json.loads(line) for line in speech.read_text().splitlines()]
+    home = {"anna": "films", "carl": "films", "berta": "books", "dirk": "books"}
+    speech.write_text("".join(json.dumps({**row, "corpus": home[row["speaker"]]}) + "\n" for row in rows))
+    for gender in (None, 0.0):  # of one corpus even where nobody of the wanted gender is left in it
+        mixed = mixing(settings, same_corpus=True, mixed_gender_share=gender)
+        pairs = {tuple(sorted(mixed.voices_of(number))) for number in range(40)}
+        assert pairs == {("anna", "carl"), ("berta", "dirk")}

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from unmingle.data.batch import Batch
 from unmingle.data.rooms import RoomBank
 from unmingle.data.settings import DataSettings
+from unmingle.data.speech import speaker_corpora
 from unmingle.data.store import Store, open_store
-from unmingle.errors import ConfigError
+from unmingle.errors import ConfigError, did_you_mean
 from unmingle.simulation.mixing import (
     at_level,
     balanced_levels,
@@ -88,7 +89,9 @@ class DynamicMixing:
             self.speech.utterances,
             sample_rate=settings.sample_rate,
             speaker_seconds=settings.mixing.speaker_seconds,
+            weights=_weights(settings),
         )
+        self._corpora = _corpora(settings, self.pool.speakers) if settings.mixing.same_corpus else None
         self._check_speakers()
         self._by_gender = {gender: self.pool.of_gender(gender) for gender in {"F", "M"} & set(self.pool.genders)}
         self.rooms = RoomBank.open(settings) if settings.mixing.room_share else None
@@ -142,6 +145,10 @@ class DynamicMixing:
         genders = {self.pool.genders[speaker] for speaker in speakers}
         return None if None in genders else len(genders) > 1
 
+    def voices_of(self, number: int, *, step: int = 0) -> list[str]:
+        """The speakers of a sample, by name, in the order of its sources."""
+        return [self.pool.speakers[speaker] for speaker in self._speakers(self._rng(number), self._ease(step))]
+
     def _rng(self, number: int) -> np.random.Generator:
         return np.random.default_rng([self.settings.seed, number])
 
@@ -160,10 +167,16 @@ class DynamicMixing:
             hard, easy = settings.mixed_gender_share, settings.easy_mixed_gender_share
             mixed = rng.random() < hard + ease * (easy - hard)
             among = self._by_gender[gender] ^ mixed
+        if self._corpora is not None:
+            near = self._corpora == self._corpora[speakers[0]]
+            among = near & among if among is not None and (near & among & ~self._is(speakers)).any() else near
         for _ in range(self.settings.n_src - 1):
             speakers.append(self.pool.draw_speaker(rng, without=speakers, among=among))
-            among = None
+            among = None if self._corpora is None else self._corpora == self._corpora[speakers[0]]
         return speakers
+
+    def _is(self, speakers: list[int]) -> NDArray[np.bool_]:
+        return np.isin(np.arange(len(self.pool.speakers)), speakers)
 
     def _levels(self, rng: np.random.Generator, voices: Sequence[Samples]) -> list[float]:
         wanted = self.settings.mixing.level_db
@@ -226,6 +239,27 @@ class DynamicMixing:
         spare = noise.utterances[index].n_samples - length
         samples = repeat_to(noise.read(index, int(rng.integers(spare + 1)) if spare > 0 else 0, length), length)
         return samples - samples.mean()
+
+
+def _weights(settings: DataSettings) -> dict[str, float]:
+    """How many times more often each speaker is drawn, by name."""
+    wanted = settings.mixing.corpus_weights
+    if not wanted:
+        return {}
+    corpus_of = speaker_corpora(settings.speech or "", exclude_corpora=settings.exclude_corpora)
+    known = set(corpus_of.values())
+    for name in wanted:
+        if name not in known:
+            raise ConfigError(
+                f"corpus_weights names {name!r}, but the corpora of {settings.speech} are "
+                f"{', '.join(sorted(map(str, known)))}{did_you_mean(name, map(str, known))}"
+            )
+    return {speaker: wanted.get(str(corpus), 1.0) for speaker, corpus in corpus_of.items()}
+
+
+def _corpora(settings: DataSettings, speakers: Sequence[str]) -> NDArray[np.str_]:
+    corpus_of = speaker_corpora(settings.speech or "", exclude_corpora=settings.exclude_corpora)
+    return np.array([str(corpus_of[speaker]) for speaker in speakers])
 
 
 def _open(settings: DataSettings, path: str, *, speakers: bool, progress: Callable[[int, int], None] | None) -> Store:

@@ -53,6 +53,10 @@ class MixingSettings:
         easy_steps: over these first steps the share of mixed-gender pairs moves from `easy_mixed_gender_share` to
             `mixed_gender_share`, and no noise is added; 0: no easy start.
         mixture_rms_db: range of the root mean square of the finished mixture, dB over 1.0.
+        corpus_weights: how many times more often than otherwise the speakers of a corpus are drawn, by its name in the
+            speech manifest: for one that is small and matters.
+        same_corpus: whether the speakers of a mixture are all of one corpus, so that recordings cannot be told apart
+            by their sound.
     """
 
     speaker_seconds: tuple[float, float] = (10.0, 600.0)
@@ -71,6 +75,8 @@ class MixingSettings:
     easy_mixed_gender_share: float = 0.9
     easy_steps: int = 0
     mixture_rms_db: tuple[float, float] = (0.0, 0.0)
+    corpus_weights: dict[str, float] = field(default_factory=dict[str, float])
+    same_corpus: bool = False
 
     def __post_init__(self) -> None:
         """Refuse shares outside 0..1 and ranges the wrong way round."""
@@ -80,6 +86,10 @@ class MixingSettings:
                 raise ConfigError(f"{name} is {value}, but a share lies between 0 and 1")
         for name in ("speaker_seconds", "speed", "level_db", "noise_snr_db", "mixture_rms_db"):
             check_range(name, getattr(self, name))
+        if any(weight <= 0 for weight in self.corpus_weights.values()):
+            raise ConfigError(
+                f"corpus_weights are {self.corpus_weights}, but must be above 0; exclude_corpora leaves out"
+            )
         if self.speed[0] <= 0 or self.speaker_seconds[0] <= 0:
             raise ConfigError(f"speed {self.speed} and speaker_seconds {self.speaker_seconds} must be above 0")
 

@@ -151,6 +151,15 @@ def list_videos(path: Path | str, *, exclude_corpora: Sequence[str] = ()) -> dic
     return found
 
 
+def speaker_corpora(path: Path | str, *, exclude_corpora: Sequence[str] = ()) -> dict[str, str | None]:
+    """The corpus that each speaker belongs to, as a speech manifest or Lhotse cuts say."""
+    path = Path(path)
+    if is_lhotse(path):
+        cuts = read_cuts(path, exclude_corpora=exclude_corpora)
+        return {str(cut.supervisions[0].speaker): _corpus_of(cut) for cut in cuts}
+    return {file.speaker: file.corpus for file in list_speech(path, exclude_corpora=exclude_corpora)}
+
+
 def _root(path: Path) -> Path:
     return path.resolve() if path.is_dir() else path.resolve().parent.parent
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,8 +30,19 @@ class SpeakerPool:
         *,
         sample_rate: int,
         speaker_seconds: tuple[float, float] = (10.0, 600.0),
+        weights: Mapping[str, float] | None = None,
     ) -> None:
-        """Order the speakers by name, so that the order of the utterances' files plays no part."""
+        """Order the speakers by name, so that the order of the utterances' files plays no part.
+
+        Args:
+            utterances: all of them.
+            sample_rate: Hz.
+            speaker_seconds: clipping range for the seconds of a speaker.
+            weights: how many times more often a speaker is drawn; 1 for those not named.
+
+        Raises:
+            ConfigError: there is no utterance.
+        """
         if not utterances:
             raise ConfigError("there is no speech to draw from: the list of utterances is empty")
         self.utterances = list(utterances)
@@ -46,6 +57,7 @@ class SpeakerPool:
         self.genders = [self.utterances[own[0]].gender for own in rows]
         seconds = np.array([own.sum() for own in lengths]) / sample_rate
         self.odds = np.sqrt(np.clip(seconds, *speaker_seconds))
+        self.odds *= [(weights or {}).get(speaker, 1.0) for speaker in self.speakers]
 
     def of_gender(self, gender: str) -> NDArray[np.bool_]:
         """Which speakers are of a gender."""

@@ -226,4 +226,9 @@ def _read_landmarks(path: Path, n_frames: int) -> tuple[NDArray[np.float32], NDA
 def voice_rows(films: Iterable[Film], settings: FilmSettings) -> Iterator[dict[str, object]]:
     """Lines of a speech manifest."""
     for film in films:
-        yield {"path": settings.sound_of(film), "speaker": film.speaker, "video": settings.lips_of(film)}
+        yield {
+            "path": settings.sound_of(film),
+            "speaker": film.speaker,
+            "corpus": "films",
+            "video": settings.lips_of(film),
+        }
