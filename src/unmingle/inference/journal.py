@@ -15,7 +15,6 @@ import logging
 import os
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -34,12 +33,7 @@ log = logging.getLogger(__name__)
 WORTH_KEEPING_SECONDS = 60.0
 """A run that is interrupted leaves its work for a later one when it is at least so much sound."""
 
-_DECIDED_LATER = {
-    "keep_residual",
-    "gate",
-    "level_dbfs",
-    "loudness_lufs",
-}  # options that the network's work does not depend on
+_HEARD_THROUGH = ("window_seconds", "overlap_seconds")  # the options that the network's work depends on
 
 
 def work_on(source: Path, model: Model, options: SeparationOptions) -> dict[str, object]:
@@ -52,7 +46,7 @@ def work_on(source: Path, model: Model, options: SeparationOptions) -> dict[str,
         "recording": [source.name, found.st_size, found.st_mtime_ns],
         "model": [model.name, weights],
         "version": __version__,
-        **{name: value for name, value in asdict(options).items() if name not in _DECIDED_LATER},
+        **{name: getattr(options, name) for name in _HEARD_THROUGH},
     }
 
 
