@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,9 +15,10 @@ from unmingle.audio.survey import plan_downmix, survey
 from unmingle.errors import ShapeError
 from unmingle.inference import engine
 from unmingle.inference.handle import Model, load_model, require_sound_alone
+from unmingle.inference.identity import enrol_all, identify
 from unmingle.inference.report import SeparationOptions
-from unmingle.inference.routing import Routing
 from unmingle.inference.store import TrackStore
+from unmingle.voices.enrolment import Enrolled
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,7 +63,8 @@ def separate(
     batch = samples if samples.ndim == 2 else samples[np.newaxis]
     model = model if isinstance(model, Model) else load_model(model)
     require_sound_alone(model.config, name=model.name)
-    results = [_separate_one(model, one, sample_rate=sample_rate, options=options) for one in batch]
+    enrolled = enrol_all(options)
+    results = [_separate_one(model, one, sample_rate=sample_rate, options=options, enrolled=enrolled) for one in batch]
     estimates = np.stack(results) if samples.ndim == 2 else results[0]
     if isinstance(mixture, np.ndarray):
         return estimates
@@ -71,7 +73,9 @@ def separate(
     return torch.from_numpy(estimates).to(mixture.device)
 
 
-def _separate_one(model: Model, mixture: Samples, *, sample_rate: int, options: SeparationOptions) -> Samples:
+def _separate_one(
+    model: Model, mixture: Samples, *, sample_rate: int, options: SeparationOptions, enrolled: Sequence[Enrolled]
+) -> Samples:
     recording = survey(
         _blocks(mixture, sample_rate), sample_rate=sample_rate, channels=1, name="the mixture", silence=True
     )
@@ -80,19 +84,19 @@ def _separate_one(model: Model, mixture: Samples, *, sample_rate: int, options: 
     heard = engine.listen(
         model, _blocks(mixture, sample_rate), recording, downmix, options, store=store, second_look=False
     )
+    plan = identify(heard, options, enrolled)
     pieces: list[Samples] = []
     measures = engine.hand_out(
         _blocks(mixture, sample_rate),
         heard,
-        Routing.straight(model.n_src),
+        plan.routing,
         recording,
         downmix,
         options,
         sink=pieces.append,
     )
-    estimates = np.concatenate(pieces, axis=1)
-    gains = engine.level_gains(measures, options, n_tracks=len(estimates))
-    return estimates * np.asarray(gains, np.float32)[:, np.newaxis]
+    gains = np.asarray(engine.level_gains(measures, options), np.float32)[:, np.newaxis]
+    return (np.concatenate(pieces, axis=1) * gains)[plan.rows(residual=options.keep_residual)]
 
 
 def _blocks(mixture: Samples, sample_rate: int) -> Iterator[Samples]:

@@ -178,9 +178,9 @@ def hand_out(
     return Measures(finisher.levels_dbfs(), finisher.active_seconds(), finisher.active_powers(), finisher.loudness())
 
 
-def level_gains(measures: Measures, options: SeparationOptions, *, n_tracks: int) -> list[float]:
+def level_gains(measures: Measures, options: SeparationOptions) -> list[float]:
     """What each track is multiplied with so that it has the level or loudness asked for; the residual stays."""
-    gains = [1.0] * n_tracks
+    gains = [1.0] * len(measures.levels_dbfs)
     if options.level_dbfs is not None:
         for track, power in enumerate(measures.active_powers):
             if power > 0.0:

@@ -9,29 +9,27 @@ All three run the same engine (`engine.py`).
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unmingle._version import __version__
 from unmingle.audio.formats import Subtype, choose_subtype
 from unmingle.audio.framing import Samples
 from unmingle.audio.io import AudioReader
-from unmingle.audio.levels import FLOOR_DBFS
 from unmingle.audio.resample import check_sample_rate
 from unmingle.audio.survey import Downmix, Survey, plan_downmix, survey
 from unmingle.inference import engine
 from unmingle.inference.arrays import separate
+from unmingle.inference.describe import describe
 from unmingle.inference.handle import Model, load_model, require_sound_alone
+from unmingle.inference.identity import enrol_all, identify, possible_names
 from unmingle.inference.journal import Journal, work_on
 from unmingle.inference.report import Progress, SeparationOptions, SeparationReport, Track, TrackFormat
 from unmingle.inference.routing import Routing
 from unmingle.inference.store import TrackStore
-from unmingle.inference.trackfiles import TrackFiles, check_targets, folder, track_names, track_paths
+from unmingle.inference.trackfiles import TrackFiles, check_targets, folder, track_paths
 
 __all__ = ["Separation", "separate", "separate_file", "separate_to_files"]
 
@@ -120,21 +118,32 @@ def separate_file(
     """
     options = options or SeparationOptions()
     model = as_model(model)
+    enrolled = enrol_all(options)
     source = _Source(Path(path), model)
-    names = track_names(model.n_src, residual=options.keep_residual)
-    estimates = np.zeros((len(names), source.recording.n_samples), np.float32)
+    heard = source.listen(model, options, store=TrackStore(model.n_src), progress=progress)
+    plan = identify(heard, options, enrolled)
+    rows = plan.rows(residual=options.keep_residual)
+    estimates = np.zeros((len(rows), source.recording.n_samples), np.float32)
     filled = 0
 
     def keep(piece: Samples) -> None:
         nonlocal filled
-        estimates[:, filled : filled + piece.shape[1]] = piece
+        estimates[:, filled : filled + piece.shape[1]] = piece[rows]
         filled += piece.shape[1]
 
-    heard = source.listen(model, options, store=TrackStore(model.n_src), progress=progress)
-    measures = source.hand_out(heard, Routing.straight(model.n_src), options, sink=keep, progress=progress)
-    gains = engine.level_gains(measures, options, n_tracks=len(names))
-    estimates *= np.asarray(gains, np.float32)[:, np.newaxis]
-    report = _report(source, model, options, heard, measures, gains)
+    measures = source.hand_out(heard, plan.routing, options, sink=keep, progress=progress)
+    gains = engine.level_gains(measures, options)
+    estimates *= np.asarray(gains, np.float32)[rows, np.newaxis]
+    report = describe(
+        model,
+        source.recording,
+        options,
+        plan,
+        measures,
+        gains,
+        conversions=source.conversions,
+        warnings=source.warnings,
+    )
     return Separation(estimates, source.reader.sample_rate, report, source.path.stem, source.subtype)
 
 
@@ -174,15 +183,16 @@ def separate_to_files(
     """
     options = options or SeparationOptions()
     model = as_model(model)
-    names = track_names(model.n_src, residual=options.keep_residual)
-    paths = track_paths(Path(out_dir), Path(path).stem, names, format)
-    check_targets(paths, overwrite=overwrite)
+    stem = Path(path).stem
+    possible = possible_names(options, n_src=model.n_src)
+    check_targets(track_paths(Path(out_dir), stem, possible, format), overwrite=overwrite)
+    enrolled = enrol_all(options)
     source = _Source(Path(path), model)
     with (
         folder(Path(out_dir)),
         Journal.open(
             Path(out_dir),
-            source.path.stem,
+            stem,
             n_src=model.n_src,
             sample_rate=model.sample_rate,
             about=work_on(source.path, model, options),
@@ -190,6 +200,9 @@ def separate_to_files(
         ) as journal,
     ):
         heard = source.listen(model, options, store=journal.store, progress=progress, journal=journal)
+        plan = identify(heard, options, enrolled)
+        rows = plan.rows(residual=options.keep_residual)
+        paths = track_paths(Path(out_dir), stem, plan.track_names(residual=options.keep_residual), format)
         with TrackFiles.open(
             paths,
             source.reader.sample_rate,
@@ -199,11 +212,22 @@ def separate_to_files(
             frames=source.recording.n_samples,
             rescaled=options.rescaled,
         ) as files:
-            routing = Routing.straight(model.n_src)
-            measures = source.hand_out(heard, routing, options, sink=files.write, progress=progress)
-            gains = engine.level_gains(measures, options, n_tracks=len(names))
-            clipping = files.finish(gains)
-    return _report(source, model, options, heard, measures, gains, paths=paths, warnings=clipping)
+            measures = source.hand_out(
+                heard, plan.routing, options, sink=lambda piece: files.write(piece[rows]), progress=progress
+            )
+            gains = engine.level_gains(measures, options)
+            clipping = files.finish([gains[row] for row in rows])
+    return describe(
+        model,
+        source.recording,
+        options,
+        plan,
+        measures,
+        gains,
+        conversions=source.conversions,
+        warnings=[*source.warnings, *clipping],
+        paths=paths,
+    )
 
 
 def as_model(model: Model | str | Path | None) -> Model:
@@ -233,6 +257,11 @@ class _Source:
         self.subtype = choose_subtype(info.subtype)
         self.conversions = [*_about_streams(info.n_streams), *self.reader.notes, *self.downmix.conversions]
         self.conversions += about_rates(info.sample_rate, model.sample_rate)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is doubtful about the recording itself, complete once it was read to its end."""
+        return [*self.reader.doubts, *self.downmix.warnings]
 
     def listen(
         self,
@@ -289,66 +318,3 @@ def about_rates(recorded: int, wanted: int) -> list[str]:
             f"; what is above {wanted // 2} Hz, which it does not hear, is shared out by the treble that it does hear"
         )
     return [sentence]
-
-
-def _report(
-    source: _Source,
-    model: Model,
-    options: SeparationOptions,
-    heard: engine.Heard,
-    measures: engine.Measures,
-    gains: Sequence[float],
-    *,
-    paths: Sequence[Path | None] = (),
-    warnings: Sequence[str] = (),
-) -> SeparationReport:
-    names = track_names(model.n_src, residual=options.keep_residual)
-    tracks = [
-        Track(
-            name=name,
-            level_dbfs=round(max(FLOOR_DBFS, level + 20.0 * math.log10(gain)), 2),
-            active_seconds=round(active, 2),
-            confidence=None if confidence is None else round(confidence, 4),
-            path=path,
-        )
-        for name, level, gain, active, confidence, path in zip(
-            names,
-            measures.levels_dbfs,
-            gains,
-            [*measures.active_seconds, source.recording.n_samples / source.recording.sample_rate],
-            [*heard.confidence, None],
-            paths or [None] * len(names),
-            strict=False,
-        )
-    ]
-    return SeparationReport(
-        model=model.name,
-        unmingle_version=__version__,
-        sample_rate=source.recording.sample_rate,
-        n_samples=source.recording.n_samples,
-        tracks=tracks,
-        conversions=source.conversions,
-        warnings=[
-            *source.reader.doubts,
-            *source.downmix.warnings,
-            *_doubts(heard, measures, tracks),
-            *engine.missed_loudness(measures, options, gains, names=names),
-            *warnings,
-        ],
-        settings=asdict(options),
-    )
-
-
-def _doubts(heard: engine.Heard, measures: engine.Measures, tracks: Sequence[Track]) -> list[str]:
-    """What the tracks themselves say against the separation."""
-    speakers = range(len(measures.active_seconds))
-    loudest = max(measures.levels_dbfs[index] for index in speakers)
-    longest = max(measures.active_seconds)
-    doubts: list[str] = []
-    for index in speakers:
-        faint = measures.levels_dbfs[index] < loudest - _FAINT_DB
-        if faint or measures.active_seconds[index] < _FAINT_SHARE * longest:
-            doubts.append(f"{tracks[index].name} is all but silent; there may be fewer than {len(speakers)} voices")
-        elif (confidence := heard.confidence[index]) is not None and confidence < _LOW_CONFIDENCE:
-            doubts.append(f"two looks at {tracks[index].name} agree little ({confidence:.2f}); do not rely on it")
-    return doubts

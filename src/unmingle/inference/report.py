@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 from unmingle.audio.formats import TrackFormat
-from unmingle.errors import ConfigError
+from unmingle.errors import ConfigError, did_you_mean
+from unmingle.voices.rttm import Turn
+
+MOST_SPEAKERS = 10
+"""People in one recording, at most."""
+
+_TRACK_NAME = re.compile(r"\w[\w-]{0,63}")
+_RESERVED_NAME = re.compile(r"spk\d+|residual")
 
 __all__ = ["Progress", "SeparationOptions", "SeparationReport", "Track", "TrackFormat"]
 
@@ -25,6 +34,11 @@ class SeparationOptions:
         keep_residual: give what the network leaves over as a track of its own, instead of sharing it out.
         gate: silence a track while its speaker is silent (the tracks then no longer sum to the recording).
         level_dbfs: bring the active parts of each track to this RMS level; None keeps the recording's levels.
+        n_speakers: how many people speak in the whole recording; `auto` counts them, None takes it that there are as
+            many as the model separates. There may be more than it separates at once, when they take turns.
+        max_speakers: the most that `auto` finds.
+        enroll: pairs of a name and of a recording in which this person alone speaks; names the tracks.
+        only: names out of `enroll` whose tracks alone are wanted; nothing for all.
         loudness_lufs: bring each track to this loudness (ITU-R BS.1770), or as near as a true peak of -1 dB below full
             scale lets it come; None keeps the recording's levels.
     """
@@ -35,9 +49,18 @@ class SeparationOptions:
     gate: bool = False
     level_dbfs: float | None = None
     loudness_lufs: float | None = None
+    n_speakers: int | Literal["auto"] | None = None
+    max_speakers: int = 8
+    enroll: tuple[tuple[str, str], ...] = ()
+    only: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse windows that cannot work."""
+        """Refuse what cannot work."""
+        self._check_windows()
+        self._check_levels()
+        self._check_people()
+
+    def _check_windows(self) -> None:
         if not 1.0 <= self.window_seconds <= 120.0:
             raise ConfigError(f"window_seconds is {self.window_seconds:g}; give between 1 and 120 seconds")
         if not 0.1 <= self.overlap_seconds <= self.window_seconds / 2:
@@ -45,12 +68,34 @@ class SeparationOptions:
                 f"overlap_seconds is {self.overlap_seconds:g}; give between 0.1 and half of the window "
                 f"({self.window_seconds / 2:g} seconds)"
             )
+
+    def _check_levels(self) -> None:
         if self.level_dbfs is not None and not -60.0 <= self.level_dbfs <= 0.0:
             raise ConfigError(f"level_dbfs is {self.level_dbfs:g}; give between -60 and 0 dB below full scale")
         if self.loudness_lufs is not None and not -60.0 <= self.loudness_lufs <= -5.0:
             raise ConfigError(f"loudness_lufs is {self.loudness_lufs:g}; give between -60 and -5, such as -23 or -16")
         if self.level_dbfs is not None and self.loudness_lufs is not None:
             raise ConfigError("level_dbfs and loudness_lufs both say how loud the tracks shall be; give one of them")
+
+    def _check_people(self) -> None:
+        for name, number in (("n_speakers", self.n_speakers), ("max_speakers", self.max_speakers)):
+            if isinstance(number, int) and not 1 <= number <= MOST_SPEAKERS:
+                raise ConfigError(f"{name} is {number}; give between 1 and {MOST_SPEAKERS}")
+        names = [name for name, _ in self.enroll]
+        for name in names:
+            if _TRACK_NAME.fullmatch(name) is None or _RESERVED_NAME.fullmatch(name):
+                raise ConfigError(
+                    f"a voice cannot be called {name!r}: the name becomes part of a file's name; use letters, digits, "
+                    "`-` and `_`, and neither spk1, spk2 ... nor residual"
+                )
+            if names.count(name) > 1:
+                raise ConfigError(f"two voices are called {name}; give every voice a name of its own")
+        for name in self.only:
+            if name not in names:
+                known = f"enrolled are {', '.join(names)}" if names else "nobody is enrolled"
+                raise ConfigError(
+                    f"only {name} is wanted, but {known}; enroll this voice too{did_you_mean(name, names)}"
+                )
 
     @property
     def rescaled(self) -> bool:
@@ -63,12 +108,13 @@ class Track:
     """One separated voice.
 
     Attributes:
-        name: `spk1`, `spk2`, ... or `residual`.
+        name: `spk1`, `spk2`, ..., a name out of `enroll`, or `residual`.
         level_dbfs: RMS level of the whole track, dB below full scale; -120 is silence.
         active_seconds: how long the voice is heard.
-        confidence: 0..1, how well two looks at the same sound (neighbouring windows; in a recording of one window,
-            the window and its middle half) agreed about this track. Agreement is not proof: a network can be wrong
-            twice in the same way. None where there was nothing to compare.
+        confidence: 0..1. Of a voice that was followed through the recording: how sure its turns are on average. Of a
+            track as the network gave it: how well two looks at the same sound (neighbouring windows; in a recording of
+            one window, the window and its middle half) agreed about it. Neither is proof: a network can be wrong twice
+            in the same way. None where there was nothing to compare.
         path: where the track was written; None when it was not.
     """
 
@@ -92,6 +138,9 @@ class SeparationReport:
         conversions: what was done to the recording so that the network could take it, one sentence each.
         warnings: what may have harmed the result, one sentence each.
         settings: the options used, by name.
+        segments: who speaks when, in the order of time.
+        n_speakers: how many people were counted; None when that was not asked for.
+        at_once: how many of them spoke together at most.
     """
 
     model: str
@@ -102,6 +151,9 @@ class SeparationReport:
     conversions: Sequence[str]
     warnings: Sequence[str]
     settings: Mapping[str, object]
+    segments: Sequence[Turn] = ()
+    n_speakers: int | None = None
+    at_once: int | None = None
 
     @property
     def seconds(self) -> float:

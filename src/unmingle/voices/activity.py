@@ -1,0 +1,87 @@
+"""When does anybody speak? By silero-vad where it is installed (the `voices` extra), by loudness where it is not."""
+
+from __future__ import annotations
+
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unmingle.audio.framing import Samples
+from unmingle.audio.resample import StreamResampler
+
+TICK_SECONDS = 0.1
+"""Resolution of what this module says."""
+
+_RATE, _FRAME = 16_000, 512  # what silero-vad hears
+_PROBABLE = 0.5
+_LOUD, _SILENT = 10 ** (-25 / 10), 1e-9  # power relative to the loud parts, and at all, for loudness alone
+_HOLD_TICKS = 1  # before and after speech that still count as speech
+
+
+class SpeechFinder:
+    """Push one channel block by block, then ask `found`.
+
+    Attributes:
+        method: `silero-vad` or `loudness`.
+    """
+
+    def __init__(self, sample_rate: int) -> None:
+        """Prepare for a recording at this rate, in Hz."""
+        self._network = _silero()
+        self.method = "loudness" if self._network is None else "silero-vad"
+        self._rate = sample_rate if self._network is None else _RATE
+        self._size = round(TICK_SECONDS * self._rate) if self._network is None else _FRAME
+        self._down = StreamResampler(sample_rate, self._rate, 1)
+        self._rest = np.zeros(0, np.float32)
+        self._scores: list[NDArray[np.float64]] = []
+
+    def push(self, samples: Samples, *, last: bool = False) -> None:
+        """Hear the next (time,) samples."""
+        heard = np.concatenate([self._rest, self._down.push(samples[np.newaxis], last=last)[0]])
+        if last:
+            heard = np.pad(heard, (0, -len(heard) % self._size))
+        cut = len(heard) // self._size * self._size
+        frames, self._rest = heard[:cut].reshape(-1, self._size), heard[cut:]
+        if len(frames):
+            self._scores.append(self._judge(frames))
+
+    def found(self) -> NDArray[np.bool_]:
+        """(ticks,) whether anybody speaks, after the last push."""
+        scores = np.concatenate([np.zeros(0), *self._scores])
+        if not len(scores):
+            return np.zeros(0, np.bool_)
+        least = _PROBABLE if self._network is not None else max(_LOUD * np.percentile(scores, 95), _SILENT)
+        n_ticks = round(len(scores) * self._size / self._rate / TICK_SECONDS)
+        middle = (np.arange(n_ticks) + 0.5) * TICK_SECONDS * self._rate / self._size
+        speech = (scores > least)[np.minimum(middle.astype(int), len(scores) - 1)]
+        return np.convolve(speech, np.ones(2 * _HOLD_TICKS + 1), "same")[:n_ticks] > 0.5 if n_ticks else speech
+
+    def _judge(self, frames: Samples) -> NDArray[np.float64]:
+        """How probable speech is in every frame, or how much power it has."""
+        if self._network is None:
+            return np.square(frames, dtype=np.float64).mean(axis=1)
+        import torch
+
+        with torch.inference_mode():
+            return np.array([float(self._network(torch.from_numpy(frame.copy()), _RATE)) for frame in frames])
+
+
+def _silero() -> Any:
+    """The network from the package's own file: importing the package would set torch's threads."""
+    package = find_spec("silero_vad")
+    if package is None or not package.submodule_search_locations:
+        return None
+    path = Path(package.submodule_search_locations[0]) / "data" / "silero_vad.jit"
+    if not path.is_file():
+        return None
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of the format that the package ships
+        network: Any = torch.jit.load(str(path), map_location="cpu").eval()
+    network.reset_states()
+    return network

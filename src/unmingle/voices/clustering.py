@@ -1,0 +1,133 @@
+"""How many people speak, and what each of them sounds like.
+
+Stretches that one voice dominates are cut into segments, segments are joined as long as two groups are alike, and
+groups of too little speech are nobody. Groups are compared by the average over all pairs, so that one odd segment joins
+nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unmingle.voices.encoder import Vectors, average
+from unmingle.voices.looks import HOP_SECONDS, Looks, levels_db
+
+SAME_VOICE = 0.42
+"""Average likeness above which two groups of segments are one person's."""
+
+_DOMINANT_DB = 9.0  # by which a track exceeds the others where one voice is alone
+_STEADY = 0.5  # likeness of neighbouring looks inside a segment
+_LONGEST, _SHORTEST = 8, 2  # looks in a segment
+_MOST_SEGMENTS = 700  # more are not compared but assigned; what is compared is spread over the recording
+_LEAST_SECONDS, _LEAST_SHARE = 2.0, 0.05  # of all segments, that a person must have
+
+
+@dataclass(frozen=True)
+class Voices:
+    """The people of a recording.
+
+    Attributes:
+        centres: (k, 64) what they sound like, most speech first.
+        seconds: (k,) how much speech each rests on.
+    """
+
+    centres: Vectors
+    seconds: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        """How many people."""
+        return len(self.centres)
+
+
+def find_voices(looks: Looks, *, n_speakers: int | None = None, most: int = 8) -> Voices:
+    """Find the people of a recording.
+
+    Args:
+        looks: what can be heard of them.
+        n_speakers: how many there are; None to find that out. There may still be fewer in the result.
+        most: how many there can be at most.
+    """
+    segments, seconds = _segments(looks)
+    chosen = np.unique(np.linspace(0, len(seconds) - 1, min(len(seconds), _MOST_SEGMENTS)).astype(int))
+    vectors, weights = segments[chosen], seconds[chosen]
+    groups = _join(vectors, weights, least=n_speakers or 1, most=n_speakers or most, free=n_speakers is None)
+    if not groups:
+        return Voices(np.zeros((0, 64), np.float32), np.zeros(0))
+    centres = np.stack([average((vectors[group] * weights[group, np.newaxis]).astype(np.float32)) for group in groups])
+    nearest = np.argmax(segments @ centres.T, axis=1)
+    totals = np.bincount(nearest, weights=seconds, minlength=len(centres)).astype(np.float64)
+    order = np.argsort(-totals, kind="stable")
+    return Voices(centres[order], totals[order])
+
+
+def _segments(looks: Looks) -> tuple[Vectors, NDArray[np.float64]]:
+    """Vectors of stretches in which one voice speaks, and their seconds; of all speech, where none is alone."""
+    alone = _cut(looks.mixture, _alone(looks))
+    if len(alone[1]) >= 2 or not looks.heard.any():
+        return alone
+    tracks = [_cut(track, np.where(np.any(track != 0, axis=1), 0, -1)) for track in looks.tracks]
+    if not any(len(seconds) for _, seconds in tracks):
+        return _cut(looks.mixture, np.where(looks.heard, 0, -1))
+    return np.concatenate([vectors for vectors, _ in tracks]), np.concatenate([seconds for _, seconds in tracks])
+
+
+def _alone(looks: Looks) -> NDArray[np.int64]:
+    """(n,) the track that one voice dominates; -1 where there is none or several are loud."""
+    levels = np.sort(levels_db(looks.powers), axis=0)
+    clear = levels[-1] - levels[-2] >= _DOMINANT_DB if len(levels) > 1 else np.ones(looks.n, np.bool_)
+    return np.where(looks.heard & clear, np.argmax(levels_db(looks.powers), axis=0), -1)
+
+
+def _cut(vectors: Vectors, label: NDArray[np.int64]) -> tuple[Vectors, NDArray[np.float64]]:
+    """Averages of runs of one label (not -1) that sound alike from look to look."""
+    averages: list[NDArray[np.float32]] = []
+    lengths: list[int] = []
+    start = 0
+    for end in range(1, len(label) + 1):
+        goes_on = (
+            end < len(label)
+            and label[end] == label[end - 1] >= 0
+            and end - start < _LONGEST
+            and vectors[end] @ vectors[end - 1] > _STEADY
+        )
+        if not goes_on:
+            if label[start] >= 0 and end - start >= _SHORTEST:
+                averages.append(average(vectors[start:end]))
+                lengths.append(end - start)
+            start = end
+    stacked = np.stack(averages) if averages else np.zeros((0, vectors.shape[1]), np.float32)
+    return stacked, HOP_SECONDS * np.array(lengths, np.float64)
+
+
+def _join(
+    vectors: Vectors, weights: NDArray[np.float64], *, least: int, most: int, free: bool
+) -> list[NDArray[np.int64]]:
+    """Groups of indices, largest first: joined until groups differ, and on until at most `most` are large enough."""
+    groups = [[index] for index in range(len(vectors))]
+    alive = weights.copy()
+    alike = (vectors @ vectors.T).astype(np.float64)
+    np.fill_diagonal(alike, -np.inf)
+    needed = max(_LEAST_SECONDS, _LEAST_SHARE * float(weights.sum()))
+
+    def large() -> int:
+        return int((alive >= needed).sum())
+
+    while len(vectors) > 1:
+        one, other = divmod(int(np.argmax(alike)), len(vectors))
+        likeness = alike[one, other]
+        if likeness == -np.inf or (likeness < SAME_VOICE and large() <= most):
+            break
+        if not free and large() <= least and min(alive[one], alive[other]) >= needed:
+            break
+        merged = (alive[one] * alike[one] + alive[other] * alike[other]) / (alive[one] + alive[other])
+        alike[one], alike[:, one], alike[one, one] = merged, merged, -np.inf
+        alike[other], alike[:, other] = -np.inf, -np.inf
+        alive[one] += alive[other]
+        alive[other] = 0.0
+        groups[one] += groups[other]
+    kept = [index for index in np.argsort(-alive, kind="stable") if alive[index] >= needed]
+    kept = kept or [int(np.argmax(alive))] if len(vectors) else []
+    return [np.array(groups[index]) for index in kept[:most]]
