@@ -117,7 +117,7 @@ def _look(
     try:
         seen = _find(looking, job.source, progress, crops=is_audio_visual(settings.model.config))
         if not seen.tracks:
-            raise FaceError(f"no face is seen in {job.source.name} for as long as a second")
+            raise FaceError("; ".join(seen.warnings) or f"no face is seen in {job.source.name} for a second or longer")
     except (FaceError, VideoReadError, MissingExtraError) as error:
         if _insists(looking, settings):
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,7 @@ CERTAINTY = 0.6
 
 _BLOCK = 1 << 16
 _FAINT = 10 ** (-25 / 10)  # power of a track against the loudest, below which it is nobody's voice
+_NUMBERED = re.compile(r"spk\d+")
 _ACTIVE = 10 ** (-30 / 10)  # power against the loud parts of the recording, above which a voice is heard
 
 
@@ -88,13 +90,19 @@ def hand_out(
     for voice, power in zip(voices, powers, strict=True):
         owners = [face for face in faces if face.voice == voice.name]
         given |= {track.name: track for track in _of_faces(voice, owners, power, stem)}
-        if not owners:
+        if not owners and _NUMBERED.fullmatch(voice.name):
             nobodys.append(_renamed(voice, f"offscreen{len(nobodys) + 1}", stem))
+        elif not owners:
+            nobodys.append(voice)  # it was enrolled, and has a name of its own
     for face in faces:
         if face.voice is None:
             given[face.name] = _silence(face.name, report, like=_path(voices[0]), stem=stem)
     tracks = [*(given[face.name] for face in faces), *nobodys, *rest]
-    return replace(report, tracks=tracks), faces, about_faces(faces, n_voices=len(voices), n_nobodys=len(nobodys))
+    return (
+        replace(report, tracks=tracks),
+        faces,
+        about_faces(faces, n_voices=len(voices), nobodys=[track.name for track in nobodys]),
+    )
 
 
 def _of_faces(voice: Track, faces: Sequence[HeardFace], powers: NDArray[np.float64], stem: str) -> list[Track]:

@@ -9,13 +9,13 @@ from unmingle.panel.report import HeardFace
 _SURE = 0.8
 
 
-def about_faces(faces: Sequence[HeardFace], *, n_voices: int, n_nobodys: int) -> list[str]:
+def about_faces(faces: Sequence[HeardFace], *, n_voices: int, nobodys: Sequence[str]) -> list[str]:
     """Doubts about a separation by ear whose voices were given to faces.
 
     Args:
         faces: with the voices that they got.
         n_voices: how many voices were separated.
-        n_nobodys: how many of them no face got.
+        nobodys: tracks of those that no face got.
     """
     sentences = [sentence for face in faces if (sentence := _about(face, n_voices)) is not None]
     for voice in dict.fromkeys(face.voice for face in faces if face.voice is not None):
@@ -24,10 +24,9 @@ def about_faces(faces: Sequence[HeardFace], *, n_voices: int, n_nobodys: int) ->
             sentences.append(
                 f"{_listed(names)} are never seen together and share one voice: taken for one person in several shots"
             )
-    if n_nobodys:
-        names = [f"offscreen{number}" for number in range(1, n_nobodys + 1)]
+    if nobodys:
         sentences.append(
-            f"no face goes with {_listed(names)}: somebody who is not seen, or what was left of the others"
+            f"no face goes with {_listed(nobodys)}: somebody who is not seen, or what was left of the others"
         )
     return sentences
 
