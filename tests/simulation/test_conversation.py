@@ -101,7 +101,7 @@ def test_turns_are_told_as_rttm() -> None:
 
 @pytest.mark.parametrize("wrong", [{"talkers": (0, 2)}, {"overlap": (0.4, 0.1)}, {"overlap": (0.1, 0.9)}])
 def test_what_is_no_conversation_is_refused(wrong: dict[str, tuple[float, float]]) -> None:
-    with pytest.raises(ConfigError):
-        ConversationSettings(**wrong)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="conversation"):
+        SimulationRecipe("voices", 1, conversation=ConversationSettings(**wrong))  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="no turn fits"):
         plan(0, ConversationSettings(seconds=0.5))

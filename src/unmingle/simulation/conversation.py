@@ -42,8 +42,12 @@ class ConversationSettings:
     long_pauses_per_hour: float = 12.0
     long_pause_seconds: tuple[float, float] = (20.0, 120.0)
 
-    def __post_init__(self) -> None:
-        """Refuse what is no conversation."""
+    def check(self) -> None:
+        """Refuse what is no conversation; not at birth, where the parser of recipes would bury what is said.
+
+        Raises:
+            ConfigError: a range that cannot be.
+        """
         if self.talkers[0] < 1 or self.seconds <= 0 or self.turn_seconds[0] <= 0:
             raise ConfigError("a conversation has a talker, and lasts; so does every turn of it")
         for name in ("talkers", "overlap", "turn_seconds", "gap_seconds", "long_pause_seconds"):

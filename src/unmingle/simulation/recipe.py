@@ -78,6 +78,8 @@ class SimulationRecipe:
             low, high = getattr(self, name)
             if low > high:
                 raise ConfigError(f"{name} is [{low}, {high}]; the lower bound comes first")
+        if self.conversation is not None:
+            self.conversation.check()
         for pair in self.pair_types:
             if len(pair) != self.n_src or set(pair) - {"F", "M"}:
                 raise ConfigError(f"pair type {pair!r} is not {self.n_src} letters of F and M")
