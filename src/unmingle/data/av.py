@@ -14,11 +14,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from unmingle.data.articulation import movement_of
 from unmingle.data.batch import Batch
 from unmingle.data.crops import FRAME_RATE, GRAY, Crops, crops_shape, frames_of, read_crops, require_length
 from unmingle.data.dataset import ManifestDataset, read_entry, validation_settings
 from unmingle.data.dynamic import DynamicMixing, Mixed
 from unmingle.data.manifest import Entry
+from unmingle.data.mouths import Look, draw_mouths
 from unmingle.data.settings import DataSettings, VideoSettings
 from unmingle.data.speech import list_videos
 from unmingle.errors import ConfigError, ManifestError, ShapeError
@@ -26,7 +28,8 @@ from unmingle.errors import ConfigError, ManifestError, ShapeError
 Samples = NDArray[np.float32]
 
 _STREAM = 0x4C697073  # keeps what is drawn for the lips apart from what is drawn for the mixture
-_ORDER = 0x4F726465  # and the order of an epoch apart from both
+_DRAWN = 0x44726177  # and for drawn mouths
+_ORDER = 0x4F726465  # and the order of an epoch
 
 
 class Item(NamedTuple):
@@ -51,20 +54,27 @@ class LipMixing:
         """Decode the speech, or find it decoded, and the crops that belong to it.
 
         Args:
-            settings: `speech` must be a speech manifest with `video`.
+            settings: `speech` must be a speech manifest with `video`, unless mouths are drawn.
             rank: number of this process among `world_size` that train together.
             world_size: how many processes train together; each sees other mixtures.
             progress: called with (utterances done, utterances in all) while decoding.
 
         Raises:
             ConfigError: there is no speech, or too few speakers.
-            ManifestError: a voice has no video.
+            ManifestError: a voice has no video, and none is to be drawn.
         """
+        share = {"rank": rank, "world_size": world_size}
+        films = list_videos(settings.speech or "", exclude_corpora=settings.exclude_corpora)
         self.settings = settings
         self.show = settings.video or VideoSettings()
-        self.voices = DynamicMixing(settings, rank=rank, world_size=world_size, progress=progress, grid=settings.frame)
-        listed = list_videos(settings.speech or "", exclude_corpora=settings.exclude_corpora)
-        self.videos = [listed[utterance.id] for utterance in self.voices.speech.utterances]
+        self.voices = DynamicMixing(settings, **share, progress=progress, grid=settings.frame, whole=films)
+        self.films = [films.get(utterance.id) for utterance in self.voices.speech.utterances]
+        if None in self.films and not self.show.draw:
+            unseen = self.voices.speech.utterances[self.films.index(None)].id
+            raise ManifestError(
+                f"{settings.speech}: {unseen} has no `video`; an audio-visual network needs one per voice, or set "
+                "data.video.draw=true"
+            )
 
     def batch(self, step: int) -> Batch:
         """Batch of one step; the same for the same settings, rank and step, whatever was asked before."""
@@ -75,29 +85,40 @@ class LipMixing:
     def item(self, number: int, *, step: int) -> Item:
         """One training item: the face is drawn among the speakers, its crops are cut and mirrored at random."""
         made = self.voices.mix(number, step=step)
-        rng = np.random.default_rng([self.settings.seed, _STREAM, number])
+        rng = self._rng(number, _STREAM)
         target = int(rng.integers(len(made.places)))
-        return Item(made.mixture, made.sources[target], augmented(rng, self.lips(made, target), self.show))
+        return Item(made.mixture, made.sources[target], augmented(rng, self.lips(made, target, number), self.show))
 
     def every_face(self, number: int) -> list[Item]:
         """The items of one mixture, a plain one for each of its speakers: for validation."""
         made = self.voices.mix(number, step=0)
         return [
-            Item(made.mixture, source, centre(self.lips(made, target), self.show.crop))
+            Item(made.mixture, source, centre(self.lips(made, target, number), self.show.crop))
             for target, source in enumerate(made.sources)
         ]
 
-    def lips(self, made: Mixed, target: int) -> Crops:
-        """Mouth crops of a speaker of a mixture, (frames, height, width), as they are stored.
+    def lips(self, made: Mixed, target: int, number: int) -> Crops:
+        """Mouth crops of a speaker of a mixture, (frames, height, width): of the film, or drawn.
+
+        Args:
+            made: the mixture.
+            target: which speaker.
+            number: of the sample, which decides what is drawn.
 
         Raises:
             ShapeError: they are not as long as their sound.
         """
         place = made.places[target]
-        path, rate = self.videos[place.utterance], self.settings.sample_rate
+        path, rate = self.films[place.utterance], self.settings.sample_rate
+        if path is None:
+            rng = self._rng(number, _DRAWN + target)
+            return draw_mouths(movement_of(made.sources[target], rate, rng), Look.of(rng), rng)
         n_samples = self.voices.speech.utterances[place.utterance].n_samples
         require_length(crops_shape(path)[0], n_samples=n_samples, sample_rate=rate, what=str(path))
         return read_crops(path, place.start // self.settings.frame, len(made.mixture) // self.settings.frame)
+
+    def _rng(self, number: int, stream: int) -> np.random.Generator:
+        return np.random.default_rng([self.settings.seed, stream, number])
 
 
 def stack(items: Sequence[Item], mixed_gender: Sequence[bool | None] = ()) -> Batch:

@@ -7,7 +7,7 @@ Nothing is remembered between samples, so a resumed run sees exactly the mixture
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -64,6 +64,7 @@ class DynamicMixing:
         world_size: int = 1,
         progress: Callable[[int, int], None] | None = None,
         grid: int = 1,
+        whole: Collection[str] = (),
     ) -> None:
         """Decode the speech and noise that the settings name, or find them decoded.
 
@@ -73,6 +74,7 @@ class DynamicMixing:
             world_size: how many processes train together; each sees other mixtures.
             progress: called with (utterances done, utterances in all) while decoding.
             grid: utterances are cut at multiples of so many samples.
+            whole: ids of utterances that are never made to begin late or end early.
 
         Raises:
             ConfigError: there is no speech, or too few speakers.
@@ -82,7 +84,7 @@ class DynamicMixing:
         self.settings = settings
         self.rank = rank
         self.world_size = world_size
-        self.grid = grid
+        self.grid, self.whole = grid, frozenset(whole)
         self.speech = _open(settings, settings.speech, speakers=True, progress=progress)
         self.noise = _open(settings, settings.noise, speakers=False, progress=None) if settings.noise else None
         self.pool = SpeakerPool(
@@ -128,7 +130,7 @@ class DynamicMixing:
         voices, places = zip(*[self._voice(rng, speaker) for speaker in speakers], strict=True)
         levels = self._levels(rng, voices)
         heard = wanted = np.stack([at_level(voice, level) for voice, level in zip(voices, levels, strict=True)])
-        if rng.random() < settings.partial_share:
+        if rng.random() < settings.partial_share and not self._has_whole(places):
             self._shorten(rng, heard)
         if self.rooms and rng.random() < settings.room_share:
             heard, wanted = self.rooms.through(rng, heard, levels)
@@ -192,6 +194,9 @@ class DynamicMixing:
                 break
             voice, place = self._cut(rng, speaker)
         return voice, place
+
+    def _has_whole(self, places: Sequence[Place]) -> bool:
+        return any(self.speech.utterances[place.utterance].id in self.whole for place in places)
 
     def _shorten(self, rng: np.random.Generator, voices: Samples) -> None:
         """Let one voice of (n_src, time) begin late and another end early, in place."""

@@ -40,7 +40,8 @@ class MixingSettings:
         speaker_seconds: clipping range for the seconds of speech that a speaker's probability is made from.
         speed: range of the playback speed, drawn per utterance; 1.0 is unchanged.
         level_db: range of the level of the first source over every other one, in dB; None: as they were recorded.
-        partial_share: share of mixtures whose voices overlap in part only: one begins late, another ends early.
+        partial_share: share of mixtures whose voices overlap in part only: one begins late, another ends early. Not of
+            voices with a film, whose lips would go on.
         partial_silence: longest such silence, as a share of the segment.
         noise_share: share of mixtures that get noise.
         noise_snr_db: range of the level of the sum of the sources over the noise, in dB.
@@ -104,12 +105,15 @@ class VideoSettings:
         lost_share: share of the training items whose face is lost for a while: level gray or, as often, a frame that
             stands still.
         lost_seconds: range of how long.
+        draw: draw a mouth for every voice without a film, another one each time, that moves with what is heard of it;
+            otherwise every voice must have a film.
     """
 
     crop: int = 88
     flip_share: float = 0.5
     lost_share: float = 0.0
     lost_seconds: tuple[float, float] = (0.2, 1.0)
+    draw: bool = False
 
     def __post_init__(self) -> None:
         """Refuse shares outside 0..1 and ranges the wrong way round."""
@@ -180,10 +184,9 @@ class DataSettings:
             self._check_video()
 
     def _check_video(self) -> None:
-        if self.speech and (self.mixing.speed != (1.0, 1.0) or self.mixing.partial_share):
+        if self.speech and self.mixing.speed != (1.0, 1.0):
             raise ConfigError(
-                f"data.mixing.speed is {list(self.mixing.speed)} and partial_share {self.mixing.partial_share}, but "
-                "lips keep their pace and move whenever their voice does; set speed=[1, 1] and partial_share=0"
+                f"data.mixing.speed is {list(self.mixing.speed)}, but lips keep their pace; set it to [1, 1]"
             )
         if self.normalize:
             raise ConfigError(

@@ -135,20 +135,12 @@ def _from_row(manifest: Path, number: int, row: dict[str, Any], folder: Path, sp
 
 
 def list_videos(path: Path | str, *, exclude_corpora: Sequence[str] = ()) -> dict[str, Path]:
-    """Mouth crops by the id that `read_cuts` gives to the utterance.
-
-    Raises:
-        ManifestError: the speech is no speech manifest, or a row names no video; the message gives the first such row.
-    """
+    """Mouth crops by the id that `read_cuts` gives to the utterance; only a speech manifest names any."""
     path = Path(path)
     if is_lhotse(path) or path.is_dir():
-        raise ManifestError(f"{path} says nothing of faces; wanted a speech manifest with `video` in every line")
-    found: dict[str, Path] = {}
-    for file in list_speech(path, exclude_corpora=exclude_corpora):
-        if file.video is None:
-            raise ManifestError(f"{path}: {file.path.name} has no `video`; an audio-visual network needs one per voice")
-        found[_identity(file.path, _root(path))] = file.video
-    return found
+        return {}
+    files = list_speech(path, exclude_corpora=exclude_corpora)
+    return {_identity(file.path, _root(path)): file.video for file in files if file.video is not None}
 
 
 def speaker_corpora(path: Path | str, *, exclude_corpora: Sequence[str] = ()) -> dict[str, str | None]:
