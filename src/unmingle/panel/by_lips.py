@@ -149,7 +149,8 @@ def _finish(
             replace(options, keep_residual=True),  # what no face says is nobody's, and not to be shared out
             sink=keep,
         )
-        gains = engine.level_gains(measures, options, n_tracks=len(written))
+        gains = engine.level_gains(measures, options)[: len(written)]
+        missed = engine.missed_loudness(measures, options, gains, names=names)
         clipping = files.finish(gains)
     return SeparationReport(
         model=settings.model.name,
@@ -158,7 +159,7 @@ def _finish(
         n_samples=source.recording.n_samples,
         tracks=_tracks(written, paths, measures, gains, source.seconds),
         conversions=source.conversions(settings.model),
-        warnings=[*source.reader.doubts, *source.downmix.warnings, *clipping],
+        warnings=[*source.reader.doubts, *source.downmix.warnings, *missed, *clipping],
         settings=asdict(options),
     )
 
