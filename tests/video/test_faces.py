@@ -191,6 +191,13 @@ def test_small_faces_in_a_wide_picture_are_found_in_its_parts(tmp_path: Path, wr
     assert report.tracks[0].intervals == [(0.0, 1.04)]
 
 
+def test_a_face_that_fills_the_picture_is_found_from_afar(tmp_path: Path, write_video: Write) -> None:
+    frames = draw_talking_face(talk(26), seed=0, size=(160, 160), face=200)
+    track = find_faces(write_video(tmp_path / "a.mp4", frames)).tracks[0]
+    assert track.intervals == [(0.0, 1.04)]
+    assert track.interpolated_share == 0
+
+
 def test_the_ends_of_picture_and_sound_are_said(tmp_path: Path, write_video: Write) -> None:
     frames = draw_talking_face(talk(30), seed=0, size=SIZE)
     late = [1.0 + k / 25 for k in range(30)]

@@ -1,16 +1,16 @@
 """Looking for faces in picture after picture, as thoroughly as the video needs.
 
-Once a second the picture is also searched part by part, where small faces are larger for the network, and, when
-nothing was found, by the coarse detector. What found more is kept up until the next such look.
+Once a second the picture is also searched part by part, where small faces are larger for the network, and as if from
+afar, where those are whole that fill the picture; what found more goes on until the next such look.
 
-    whole picture  |           wide           |
-    parts          |    square    |
-                               |    square    |
+    whole picture  |           wide           |      from afar   +--------------+
+    parts          |    square    |                              |    |wide|    |
+                               |    square    |                  +--------------+
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -18,11 +18,13 @@ from unmingle.errors import MissingExtraError
 from unmingle.video.detection import BlazeFace, Cascade, Detection, Detector, Floats, overlaps
 from unmingle.video.frames import Picture
 from unmingle.video.mesh import FaceMesh
+from unmingle.video.packages import opencv
 from unmingle.video.tracking import Sighting, swatch
 
 _LOOK_AGAIN = 25  # pictures between two thorough looks
 _SHARED = 0.25  # of a square, with its neighbour
 _WIDE = 1.25  # sides from which parts are worth the while
+_AFAR_SIDE = 96  # pixels of the longer side of a picture seen from afar: half of what the network sees
 _SAME_FACE, _INSIDE = 0.3, 0.7  # intersection over union, or over the smaller box
 
 
@@ -46,7 +48,8 @@ class Searcher:
             self._network = self._mesh = None
         self.coarse = self._mesh is None
         self._n_pictures = 0
-        self._in_parts = self._by_cascade = False
+        self._views: set[_View] = set()  # those that find more than the whole picture does
+        self._by_cascade = False
 
     def __call__(self, picture: Picture) -> list[Sighting]:
         """The faces of the next picture."""
@@ -59,10 +62,12 @@ class Searcher:
         look_again = self._n_pictures % _LOOK_AGAIN == 0
         self._n_pictures += 1
         found = network(picture)
-        if look_again or self._in_parts:
-            more = _distinct([*found, *_search_parts(picture, network)])
-            self._in_parts = len(more) > len(found)
-            found = more
+        for view in (_search_parts, _search_from_afar):
+            if look_again or view in self._views or not found:
+                more = _united(found, view(picture, network))
+                if look_again:
+                    (self._views.add if len(more) > len(found) else self._views.discard)(view)
+                found = more
         if not found and (look_again or self._by_cascade):
             found = [one for one in self._cascade(picture) if self._is_face(picture, one)]
             self._by_cascade = bool(found)
@@ -70,6 +75,20 @@ class Searcher:
 
     def _is_face(self, picture: Picture, detection: Detection) -> bool:
         return self._mesh is not None and self._mesh(picture, detection) is not None
+
+
+_View = Callable[[Picture, Detector], Iterator[Detection]]
+
+
+def _search_from_afar(picture: Picture, detector: Detector) -> Iterator[Detection]:
+    cv2 = opencv()
+    height, width = picture.shape[:2]
+    scale = _AFAR_SIDE / max(height, width)
+    small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    top, left = small.shape[0] // 2, small.shape[1] // 2
+    framed = cv2.copyMakeBorder(small, top, top, left, left, cv2.BORDER_CONSTANT, value=(127, 127, 127))
+    for one in detector(framed):
+        yield one._replace(box=(one.box - np.array([left, top, 0, 0], np.float32)) / np.float32(scale))
 
 
 def _search_parts(picture: Picture, detector: Detector) -> Iterator[Detection]:
@@ -92,10 +111,10 @@ def _is_cut(box: Floats, start: int, side: int, length: int, *, axis: int) -> bo
     return (start > 0 and near <= start + 1) or (start + side < length and far >= start + side - 1)
 
 
-def _distinct(detections: list[Detection]) -> list[Detection]:
-    """One detection per face: the surest."""
-    kept: list[Detection] = []
-    for one in sorted(detections, key=lambda detection: -detection.score):
+def _united(detections: list[Detection], others: Iterator[Detection]) -> list[Detection]:
+    """The detections, and those of the others that show another face, the surest of each."""
+    kept = list(detections)
+    for one in sorted(others, key=lambda detection: -detection.score):
         if not any(_is_same(one.box, other.box) for other in kept):
             kept.append(one)
     return kept
