@@ -238,6 +238,8 @@ def test_the_server_tells_about_itself(running):
     ]
     assert described["limits"]["streams"] == 6
     assert running.client.get("healthz").json()["status"] == "ok"
+    form = running.client.get("openapi.json").json()["paths"]["/v1/separate"]["post"]["requestBody"]["content"]
+    assert form["multipart/form-data"]["schema"]["required"] == ["file"]
     metrics = running.client.get("metrics")
     assert metrics.headers["content-type"].startswith("text/plain; version=0.0.4")
     for line in metrics.text.splitlines():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from fastapi import FastAPI, Request, WebSocket
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
@@ -13,11 +13,12 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
 from unmingle._version import __version__
+from unmingle.inference.report import TrackFormat
 from unmingle.serve.access import Door, problem
 from unmingle.serve.metrics import CONTENT_TYPE
 from unmingle.serve.separations import Result, Separations
 from unmingle.serve.service import Service
-from unmingle.serve.uploads import Lingering, read_order
+from unmingle.serve.uploads import Answer, Lingering, read_order
 
 PAGE = Path(__file__).parent / "page"
 _PAGE_HEADERS = {
@@ -27,6 +28,19 @@ _PAGE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-cache",
 }
+
+_WORD, _TRUTH = {"type": "string"}, {"type": "boolean", "default": False}
+_FIELDS = {
+    "file": {"type": "string", "format": "binary"},
+    "answer": {**_WORD, "enum": get_args(Answer)},
+    "format": {**_WORD, "enum": get_args(TrackFormat)},
+    "keep_residual": _TRUTH,
+    "gate": _TRUTH,
+    "level_dbfs": {"type": "number", "minimum": -60, "maximum": 0},
+    "n_src": {"type": "integer"},
+}
+_SCHEMA = {"type": "object", "properties": _FIELDS, "required": ["file"]}
+_FORM = {"required": True, "content": {"multipart/form-data": {"schema": _SCHEMA}}}
 
 
 def make_app(service: Service) -> FastAPI:
@@ -64,7 +78,7 @@ def _add_state(app: FastAPI, service: Service) -> None:
 def _add_separations(app: FastAPI, service: Service) -> None:
     separations = service.separations
 
-    @app.post("/v1/separate", response_class=Response)
+    @app.post("/v1/separate", response_class=Response, openapi_extra={"requestBody": _FORM})
     async def separate(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
         """Separate a recording: the form's `file`. Answers a zip of the tracks, or JSON with links to them."""
         with separations.place() as folder:

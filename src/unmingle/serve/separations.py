@@ -9,6 +9,7 @@ import secrets
 import shutil
 import threading
 import time
+import traceback
 import zipfile
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
@@ -254,5 +255,5 @@ def _as_http(error: UnmingleError, order: Order) -> HTTPException:
     for kind, status in _STATUS.items():
         if isinstance(error, kind):
             return HTTPException(status, str(error).replace(f"{order.recording.parent}/", ""))
-    _log.error("a separation failed", exc_info=error)
+    _log.error("a separation failed\n%s", "".join(traceback.format_exception(error)))
     return HTTPException(500, "the server failed at this recording; its log says why")

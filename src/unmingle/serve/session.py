@@ -13,6 +13,7 @@ import json
 import logging
 import math
 import time
+import traceback
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -71,7 +72,7 @@ class Session:
         except WebSocketDisconnect:
             pass
         except Exception:
-            _log.exception("a live stream failed")
+            _log.error("a live stream failed\n%s", traceback.format_exc())
             fault = StreamRefusedError(OUR_FAULT, "the server failed at this stream; its log says why")
             await refuse(self.socket, fault, self.metrics)
 

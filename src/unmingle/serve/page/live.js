@@ -117,7 +117,8 @@ class Live {
     });
     this.mix();
     this.socket.onmessage = ({ data }) => (typeof data === "string" ? this.hear(JSON.parse(data)) : this.take(data));
-    this.socket.onclose = () => ended(this.parting ?? "The connection is closed.", Boolean(this.parting));
+    this.socket.onclose = () =>
+      this.finished ? ended("Stopped.") : ended(this.parting ?? "The connection broke off.", true);
   }
 
   capture() {
@@ -213,7 +214,7 @@ class Live {
     this.finished = true;
     this.microphone.getTracks().forEach((one) => one.stop());
     if (this.socket.readyState === WebSocket.OPEN) this.socket.send("flush");
-    else ended("");
+    else ended("Stopped.");
   }
 
   close() {
