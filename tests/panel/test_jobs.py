@@ -84,7 +84,7 @@ def test_every_face_gets_the_voice_of_its_mouth(
     assert (report["method"], report["warnings"], report["video_size"]) == ("ear", [], [128, 64])
     assert report["settings"]["faces"] == "auto"
     assert report["faces"][0]["intervals"] == [[0.0, 6.0]]
-    assert json.loads((tmp_path / "out" / "talk.separation.json").read_text()) == report
+    assert json.loads((tmp_path / "out" / "talk.separation.json").read_text()) == json.loads(json.dumps(report))
     total = sum(read_audio(tmp_path / "out" / f"talk_face{k}.wav").samples[0] for k in (1, 2))
     np.testing.assert_allclose(total, read_audio(talk.path).samples[0], atol=2e-4)
 
