@@ -78,8 +78,11 @@ class SimulationRecipe:
             low, high = getattr(self, name)
             if low > high:
                 raise ConfigError(f"{name} is [{low}, {high}]; the lower bound comes first")
+        self._check_pairs()
         if self.conversation is not None:
             self.conversation.check()
+
+    def _check_pairs(self) -> None:
         for pair in self.pair_types:
             if len(pair) != self.n_src or set(pair) - {"F", "M"}:
                 raise ConfigError(f"pair type {pair!r} is not {self.n_src} letters of F and M")
