@@ -49,7 +49,9 @@ def serve(
     hops: Annotated[
         int, typer.Option("--hops", min=1, help="Hops of a stream's network at a time: more is cheaper, and later.")
     ] = 2,
-    streams: Annotated[int, typer.Option("--streams", min=1, help="Live streams at the same time.")] = 8,
+    streams: Annotated[
+        int | None, typer.Option("--streams", min=1, help="Live streams at the same time [default: two per core].")
+    ] = None,
     separations: Annotated[
         int, typer.Option("--separations", min=1, help="Recordings separated at the same time.")
     ] = 1,
@@ -77,7 +79,7 @@ def serve(
     nothing new and finishes what was accepted; a second one does not.
     """
     _require_packages()
-    from unmingle.serve.settings import ServeSettings, new_token
+    from unmingle.serve.settings import STREAMS_PER_CORE, ServeSettings, n_cores, new_token
 
     settings = ServeSettings(
         host=host,
@@ -89,7 +91,7 @@ def serve(
         max_waiting=waiting,
         keep_seconds=60.0 * keep_minutes,
         max_kept=kept,
-        max_streams=streams,
+        max_streams=streams or STREAMS_PER_CORE * n_cores(),
         hops=hops,
         queue_seconds=queue_seconds,
         idle_seconds=idle_seconds,

@@ -6,7 +6,7 @@ import ipaddress
 import os
 import re
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from unmingle.errors import ConfigError
 
@@ -24,6 +24,15 @@ _POSITIVE = (
     "idle_seconds",
     "upload_seconds",
 )
+
+
+STREAMS_PER_CORE = 2
+"""What a core of an ordinary machine carries of the live preset, two hops at a time (docs/decisions/0011)."""
+
+
+def n_cores() -> int:
+    """Processor cores of this machine."""
+    return os.cpu_count() or 1
 
 
 def new_token() -> str:
@@ -67,8 +76,8 @@ class ServeSettings:
     max_waiting: int = 4
     keep_seconds: float = 600.0
     max_kept: int = 16
-    max_streams: int = 8
-    n_stream_threads: int = max(1, os.cpu_count() or 1)
+    max_streams: int = field(default_factory=lambda: STREAMS_PER_CORE * n_cores())
+    n_stream_threads: int = field(default_factory=n_cores)
     hops: int = 2
     queue_seconds: float = 0.5
     idle_seconds: float = 60.0
