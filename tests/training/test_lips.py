@@ -63,10 +63,9 @@ def test_the_weights_hold_the_lip_reader_that_was_trained(finished):
     assert recipe_from_values(read_values(folder / "recipe.yaml")) == av_recipe()
 
 
-@pytest.mark.parametrize("killed_at", [3, 5])
-def test_a_killed_run_resumes_to_the_same_weights_bit_by_bit(tmp_path, finished, killed_at):
+def test_a_killed_run_resumes_to_the_same_weights_bit_by_bit(tmp_path, finished):
     with pytest.raises(KilledError):
-        run(tmp_path, batches=Fragile(killed_at), checkpoint_steps=2)
+        run(tmp_path, batches=Fragile(5), checkpoint_steps=2)
     assert run(tmp_path, checkpoint_steps=2, resume=True).standing.step == 6
     whole, resumed = load_file(finished[0] / "last.safetensors"), load_file(tmp_path / "last.safetensors")
     assert whole.keys() == resumed.keys()
@@ -74,7 +73,7 @@ def test_a_killed_run_resumes_to_the_same_weights_bit_by_bit(tmp_path, finished,
 
 
 def test_the_network_learns_to_follow_the_picture(tmp_path):
-    run(tmp_path, max_steps=60, validate_steps=60, lr=2e-2, ema_decay=0.0)
+    run(tmp_path, max_steps=40, validate_steps=40, lr=2e-2, ema_decay=0.0)
     network = load_checkpoint(tmp_path / "last.safetensors")
     right = validate(network, VALIDATION, device=torch.device("cpu")).improvement
     swapped = [batch._replace(video=batch.video.flip(0)) for batch in VALIDATION]
