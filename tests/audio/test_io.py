@@ -22,6 +22,25 @@ def assert_same_sound(actual: np.ndarray, wanted: np.ndarray) -> None:
     assert np.square(error).sum() < 0.03 * np.square(wanted[:, edge:-edge]).sum()
 
 
+def test_a_wav_file_beyond_what_its_header_can_count_is_read_to_its_end(tmp_path, monkeypatch):
+    from unmingle.audio import integrity
+
+    monkeypatch.setattr(integrity, "_WAV_COUNTS_TO", 1 << 16)  # in place of 4 GB
+    samples = (np.arange(50_000) % 301 / 1000 - 0.15).astype(np.float32)
+    path = tmp_path / "hours.wav"
+    sf.write(path, samples, 16_000, subtype="PCM_16")
+    written = bytearray(path.read_bytes())
+    for place in (4, 40):
+        (size,) = struct.unpack_from("<I", written, place)
+        struct.pack_into("<I", written, place, size % (1 << 16))
+    path.write_bytes(written)
+    with AudioReader(path) as reader:
+        read = np.concatenate(list(reader.blocks(7000)), axis=1)[0]
+        assert (reader.info.subtype, reader.info.frames) == ("PCM_16", None)
+        assert "longer than the header" in reader.doubts[0]
+    np.testing.assert_allclose(read, samples, atol=2**-15)
+
+
 @pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3"])
 def test_formats_of_libsndfile_come_back(tmp_path, sweep, suffix):
     samples = sweep(2.0, 44_100)

@@ -22,6 +22,7 @@ from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 
+from unmingle.audio import integrity
 from unmingle.audio.framing import Samples
 from unmingle.errors import AudioReadError
 
@@ -193,8 +194,11 @@ def _check_length(path: Path, seconds: float, stated: float | None) -> None:
 @contextmanager
 def _open(path: Path) -> Generator[tuple[InputContainer, AudioStream]]:
     # The prefix keeps a colon in a name from being read as a protocol; the white list keeps play lists off the network.
+    options = {"protocol_whitelist": "file"}
+    if integrity.outgrew_header(path):
+        options["ignore_length"] = "1"
     try:
-        container = av.open(f"file:{path}", options={"protocol_whitelist": "file"}, metadata_errors="ignore")
+        container = av.open(f"file:{path}", options=options, metadata_errors="ignore")
     except (av.error.FFmpegError, OSError) as error:
         raise AudioReadError(
             f"{path} is not an audio or video file that can be read, or it is damaged; "

@@ -13,6 +13,7 @@ from unmingle.errors import AudioReadError
 
 _OPEN_ENDED = 0x7FFFFF00  # sizes from here on, and 0, are written by programs that could not know the length
 _TOLERANCE = 0.99
+_WAV_COUNTS_TO = 1 << 32  # bytes; writers that go beyond put down what is left of the division by this
 _OGG_PAGE, _LONGEST_OGG_PAGE = b"OggS", 65_307
 
 
@@ -35,11 +36,20 @@ def check_complete(path: Path) -> None:
         )
 
 
+def outgrew_header(path: Path) -> bool:
+    """Whether this is a WAV file that is longer than its header can say: beyond 4 GB, and said to be less."""
+    with path.open("rb") as file:
+        declared = _wav_size(file.read(1 << 16))
+    return declared is not None and path.stat().st_size - declared >= _TOLERANCE * _WAV_COUNTS_TO
+
+
 def doubts(path: Path) -> list[str]:
     """What speaks against a file's being whole although it can be read, one sentence each.
 
     An Ogg file (ogg, opus) does not know its length, but its last page is marked as the last.
     """
+    if outgrew_header(path):
+        return ["the file is longer than the header of a WAV file can say; it was read to its end"]
     with path.open("rb") as file:
         if file.read(4) != _OGG_PAGE:
             return []

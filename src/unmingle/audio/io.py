@@ -6,7 +6,7 @@ Everything is read in blocks of (channels, time) float32, where 1.0 is full scal
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -102,7 +102,10 @@ class AudioReader:
         _check_file(self.path)
         self.doubts = integrity.doubts(self.path)
         plain = _plain_info(self.path)
-        self._plain = plain is not None
+        if plain is not None and integrity.outgrew_header(self.path):  # libsndfile believes the header
+            plain, self._plain = replace(plain, frames=None), False
+        else:
+            self._plain = plain is not None
         self.info = plain or _container_info(self.path)
 
     @property
