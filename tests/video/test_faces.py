@@ -183,7 +183,7 @@ def test_tiny_faces_are_said(tmp_path: Path, write_video: Write) -> None:
 
 
 def test_small_faces_in_a_wide_picture_are_found_in_its_parts(tmp_path: Path, write_video: Write) -> None:
-    frames = np.full((26, 240, 1200, 3), 90, np.uint8)
+    frames = np.full((26, 240, 1920, 3), 90, np.uint8)
     for k, frame in enumerate(frames):
         draw_face(frame, float(talk(26)[k]), Look.of(0), centre=(560 + 0.5 * k, 120), face=64)
     report = find_faces(write_video(tmp_path / "a.mp4", frames))

@@ -116,6 +116,19 @@ def test_damaged_packets_are_passed_over_and_counted(tmp_path: Path, write_video
     assert "4 damaged packets" in notes[0]
 
 
+def test_a_picture_that_is_damaged_throughout_is_said(tmp_path: Path, write_video: Write, numbered: Callable) -> None:
+    path = write_video(tmp_path / "a.mp4", numbered(10), codec="mjpeg")
+    with av.open(str(path)) as container:
+        packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    content = bytearray(path.read_bytes())
+    for position, size in packets:
+        content[position : position + size] = bytes(size)
+    path.write_bytes(content)
+    for read in (probe_video, lambda path: next(iter(frames_at(path)))):
+        with pytest.raises(VideoReadError, match="cannot be decoded: 0 frames can be read, 10 packets"):
+            read(path)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [("text.mp4", b"not a video at all " * 50, "not a video"), ("empty.mp4", b"", "not a video")],

@@ -19,24 +19,18 @@ from pathlib import Path
 
 import av
 import av.error
-import numpy as np
 from av.container import InputContainer
-from av.sidedata.sidedata import SideData
 from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
-from numpy.typing import NDArray
 
 from unmingle.audio import containers
 from unmingle.errors import AudioReadError, MissingFileError, VideoReadError
-
-Picture = NDArray[np.uint8]
-"""(height, width, 3) RGB, upright, with square pixels."""
+from unmingle.video.upright import Picture, Upright
 
 _TOLERANCE = 0.02  # seconds by which a picture may come early: half a tick of the usual clock
 _LARGEST_HOLE = 3_600.0  # seconds; time stamps that jump further are broken
 _EPSILON = 1e-4  # seconds; below what time stamps resolve
-_SQUEEZE = 5.0  # the most that pixels may be out of square before the header is not believed
 
 
 @dataclass(frozen=True)
@@ -60,13 +54,16 @@ def probe_video(path: str | Path) -> VideoInfo:
     Raises:
         VideoReadError, MissingFileError: as `frames_at`.
     """
-    with open_video(Path(path)) as (container, stream):
-        upright = _Upright(stream, next(container.decode(stream), None))
-        origin = sound_start(Path(path))
-        end = _stated_end(stream)
-    sound = _sound_seconds(Path(path))
-    ends = [seconds for seconds in (sound, None if end is None else end - (origin or 0.0)) if seconds is not None]
-    return VideoInfo(upright.size, max(ends, default=None), sound)
+    path = Path(path)
+    damage = _Damage()
+    with open_video(path) as (container, stream):
+        first = next(_decoded(container, stream, damage), None)
+        if first is None:
+            raise damage.error(path)
+        size, end = Upright(stream, first).size, _stated_end(stream)
+    sound = _sound_seconds(path)
+    ends = [sound, None if end is None else end - (sound_start(path) or 0.0)]
+    return VideoInfo(size, max((seconds for seconds in ends if seconds is not None), default=None), sound)
 
 
 def frames_at(
@@ -92,10 +89,10 @@ def frames_at(
     path = Path(path)
     damage = _Damage()
     with open_video(path) as (container, stream):
-        upright: _Upright | None = None
+        upright: Upright | None = None
         last: tuple[VideoFrame, Picture] | None = None
         for tick, frame in _schedule(_timed(container, stream, sound_start(path), damage), rate):
-            upright = upright or _Upright(stream, frame)
+            upright = upright or Upright(stream, frame)
             if last is None or last[0] is not frame:
                 last = frame, upright(frame)
             yield tick, tick / rate, last[1]
@@ -115,32 +112,38 @@ def pictures(path: str | Path) -> Iterator[tuple[float, Picture]]:
     """
     path = Path(path)
     damage = _Damage()
-    upright: _Upright | None = None
+    upright: Upright | None = None
     with open_video(path) as (container, stream):
         for shown in _timed(container, stream, sound_start(path), damage):
-            upright = upright or _Upright(stream, shown.frame)
+            upright = upright or Upright(stream, shown.frame)
             yield shown.start, upright(shown.frame)
     damage.check(path, seen=upright is not None)
 
 
 @dataclass
 class _Damage:
-    """Frames that were decoded, packets that were not, frames with broken time stamps."""
+    """Frames that were decoded, those that the decoder had to mend, packets that gave none, broken time stamps."""
 
     good: int = 0
+    mended: int = 0
     bad: int = 0
     astray: int = 0
 
+    def error(self, path: Path) -> VideoReadError:
+        return VideoReadError(
+            f"the picture of {path} cannot be decoded: {self.good} frames can be read, {self.bad} packets are "
+            "damaged; get a whole copy, or separate its sound alone"
+        )
+
     def check(self, path: Path, *, seen: bool) -> None:
         if not seen or self.bad > self.good:
-            raise VideoReadError(
-                f"the picture of {path} cannot be decoded: {self.good} frames can be read, {self.bad} packets are "
-                "damaged; get a whole copy, or separate its sound alone"
-            )
+            raise self.error(path)
 
     def notes(self) -> Iterator[str]:
         if self.bad:
             yield f"passed over {self.bad} damaged packets of picture; the picture before stands in for them"
+        if self.mended:
+            yield f"{self.mended} pictures are damaged; faces may be missed, and lips misread, in them"
         if self.astray:
             yield f"left out {self.astray} pictures with broken time stamps"
 
@@ -208,42 +211,8 @@ def _decoded(container: InputContainer, stream: VideoStream, damage: _Damage) ->
             damage.bad += 1
             continue
         damage.good += len(frames)
+        damage.mended += sum(frame.is_corrupt for frame in frames)
         yield from frames
-
-
-class _Upright:
-    """Turns decoded frames into upright pictures with square pixels, all of one size."""
-
-    def __init__(self, stream: VideoStream, frame: VideoFrame | None) -> None:
-        if frame is None:
-            raise VideoReadError("the picture cannot be decoded; get a whole copy, or separate its sound alone")
-        squeeze = float(stream.sample_aspect_ratio or 1)
-        if not 1 / _SQUEEZE <= squeeze <= _SQUEEZE:
-            squeeze = 1.0
-        self._width, self._height = max(1, round(frame.width * squeeze)), frame.height
-        self._turned, self._flip_rows, self._flip_columns = _orientation(frame)
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(width, height) of the upright picture."""
-        return (self._height, self._width) if self._turned else (self._width, self._height)
-
-    def __call__(self, frame: VideoFrame) -> Picture:
-        picture = np.asarray(frame.reformat(self._width, self._height, "rgb24").to_ndarray(), np.uint8)
-        if self._turned:
-            picture = picture.transpose(1, 0, 2)
-        rows = slice(None, None, -1 if self._flip_rows else 1)
-        columns = slice(None, None, -1 if self._flip_columns else 1)
-        return np.ascontiguousarray(picture[rows, columns])
-
-
-def _orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:
-    """How a frame is shown, by its display matrix: (rows become columns, then rows reversed, columns reversed)."""
-    matrix = frame.side_data.get("DISPLAYMATRIX")
-    if not isinstance(matrix, SideData):
-        return False, False, False
-    a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist()  # x' = a x + c y, y' = b x + d y
-    return (True, b < 0, c < 0) if abs(b) > abs(a) else (False, d < 0, a < 0)
 
 
 def _stated_end(stream: VideoStream) -> float | None:
