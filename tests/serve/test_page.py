@@ -91,7 +91,7 @@ class Page:
         deadline = time.monotonic() + PATIENCE
         while not self.run(f"Boolean({fact})"):
             assert time.monotonic() < deadline, (fact, self.run("document.body.innerText"), self.complaints)
-            time.sleep(0.02)
+            time.sleep(0.1)
 
     def text(self, id: str) -> str:  # noqa: A002
         return self.run(f"document.getElementById({id!r}).textContent")

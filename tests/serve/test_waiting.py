@@ -42,12 +42,33 @@ def test_or_it_drops_all_sound_that_waits_and_says_where_and_how_much():
             await waiting.put_sound(item)
         await waiting.put("reset")
         await waiting.put_sound(b"ffgg")
-        await waiting.put(End())
+        await waiting.end()
         return [await waiting.take() for _ in range(4)]
 
     gap, reset, sound, *_ = items = asyncio.run(work())
     assert (gap, reset, sound) == (Gap(5), "reset", b"ffgg")
     assert isinstance(items[3], End)
+
+
+def test_commands_do_not_pile_up_either_but_the_end_always_fits():
+    async def work():
+        waiting = queue()
+        flood = asyncio.create_task(flooding(waiting))
+        await asyncio.sleep(0.01)
+        assert not flood.done()
+        flood.cancel()
+        await waiting.end()
+        taken = 1
+        while not isinstance(await waiting.take(), End):
+            taken += 1
+        return taken
+
+    assert asyncio.run(work()) <= 65
+
+
+async def flooding(waiting):
+    for _ in range(1000):
+        await waiting.put("reset")
 
 
 def test_it_is_idle_only_when_what_was_taken_is_dealt_with():

@@ -86,7 +86,7 @@ def _add_separations(app: FastAPI, service: Service) -> None:
             result = await separations.run(order, gone=lambda: _gone(request))
             if order.answer == "json":
                 return JSONResponse(result.describe())
-            return _Zip(await separations.zip(result), separations, result)
+            return _Lent(await separations.zip(result), separations, result, name=f"{result.stem}.zip", last=True)
 
     @app.get("/v1/separations/{id}")
     async def describe(id: str) -> dict[str, Any]:  # noqa: A002  # pyright: ignore[reportUnusedFunction]
@@ -94,12 +94,13 @@ def _add_separations(app: FastAPI, service: Service) -> None:
         return separations.find(id).describe()
 
     @app.get("/v1/separations/{id}/{track}", response_class=FileResponse)
-    async def track(id: str, track: str) -> FileResponse:  # noqa: A002  # pyright: ignore[reportUnusedFunction]
+    async def track(id: str, track: str) -> Response:  # noqa: A002  # pyright: ignore[reportUnusedFunction]
         """One track of it."""
-        tracks = separations.find(id).tracks
-        if track not in tracks:
-            raise HTTPException(404, f"no track is called {track!r}; there are {', '.join(tracks)}")
-        return FileResponse(tracks[track], filename=tracks[track].name)
+        result = separations.find(id)
+        if track not in result.tracks:
+            raise HTTPException(404, f"no track is called {track!r}; there are {', '.join(result.tracks)}")
+        path = result.tracks[track]
+        return _Lent(path, separations, result, name=path.name)
 
     @app.delete("/v1/separations/{id}", status_code=204)
     async def remove(id: str) -> None:  # noqa: A002  # pyright: ignore[reportUnusedFunction]
@@ -132,16 +133,18 @@ async def _say_fault(_request: Request, _error: Exception) -> Response:
     return problem(500, "the server failed; its log says why")
 
 
-class _Zip(FileResponse):
-    """All tracks at once; nothing is kept when they are on their way."""
+class _Lent(FileResponse):
+    """A file of a result, which stays until it is sent; the last one takes the result along."""
 
-    def __init__(self, path: Path, separations: Separations, result: Result) -> None:
-        super().__init__(path, media_type="application/zip", filename=f"{result.stem}.zip")
-        self._separations, self._result = separations, result
+    def __init__(self, path: Path, separations: Separations, result: Result, *, name: str, last: bool = False) -> None:
+        super().__init__(path, filename=name)
+        self._separations, self._result, self._last = separations, result, last
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""
-        with self._separations.leaving(self._result):
+        with self._separations.lending(self._result):
+            if self._last:
+                self._separations.remove(self._result.id)
             await super().__call__(scope, receive, send)
 
 

@@ -64,6 +64,7 @@ class Result:
         report: what is known about the separation.
         tracks: name of a track -> its file.
         expires: when it is removed.
+        n_readers: how many clients are being sent its files.
     """
 
     id: str
@@ -72,6 +73,7 @@ class Result:
     report: dict[str, Any]
     tracks: dict[str, Path]
     expires: datetime
+    n_readers: int = 0
 
     def describe(self) -> dict[str, Any]:
         """What JSON says about it, links included."""
@@ -94,12 +96,10 @@ class Separations:
         self._kept: dict[str, Result] = {}
         self._abandon_all = threading.Event()
         self._closing = False
-        self.n_accepted = self._n_leaving = 0
-        metrics.gauge("separations_accepted", "Recordings that are received, wait or are separated.", self._n_accepted)
+        self.n_accepted = self._n_lent = 0
+        about = "Recordings that are received, wait or are separated."
+        metrics.gauge("separations_accepted", about, lambda: float(self.n_accepted))
         metrics.gauge("separations_kept", "Results whose tracks can be fetched.", lambda: float(len(self._kept)))
-
-    def _n_accepted(self) -> float:
-        return float(self.n_accepted)
 
     @contextmanager
     def place(self) -> Generator[Path]:
@@ -122,7 +122,7 @@ class Separations:
     @property
     def busy(self) -> bool:
         """Whether anything that was accepted is not answered yet."""
-        return self.n_accepted + self._n_leaving > 0
+        return self.n_accepted + self._n_lent > 0
 
     def _refuse_if_full(self) -> None:
         settings, full = self._settings, None
@@ -210,24 +210,35 @@ class Separations:
         return self._kept[id]
 
     def remove(self, id: str) -> None:  # noqa: A002
-        """Remove a result and its files, if it is still there."""
+        """Remove a result, if it is still there; its files go when nobody fetches them any more."""
         result = self._kept.pop(id, None)
         if result is not None:
+            self._delete_unless_lent(result)
+
+    @contextmanager
+    def lending(self, result: Result) -> Generator[None]:
+        """While files of a result are on their way to a client.
+
+        Raises:
+            HTTPException: 404, it has just been removed.
+        """
+        self.find(result.id)
+        result.n_readers += 1
+        self._n_lent += 1
+        try:
+            yield
+        finally:
+            result.n_readers -= 1
+            self._n_lent -= 1
+            self._delete_unless_lent(result)
+
+    def _delete_unless_lent(self, result: Result) -> None:
+        if result.n_readers == 0 and result.id not in self._kept:
             shutil.rmtree(result.folder, ignore_errors=True)
 
     async def zip(self, result: Result) -> Path:
         """All tracks and the report in one file, beside them."""
         return await asyncio.to_thread(_zip, result)
-
-    @contextmanager
-    def leaving(self, result: Result) -> Generator[None]:
-        """While a result is on its way to the client; then it is removed."""
-        self._n_leaving += 1
-        try:
-            yield
-        finally:
-            self._n_leaving -= 1
-            self.remove(result.id)
 
     def refuse_more(self) -> None:
         """Take nothing new; go on with what was accepted."""

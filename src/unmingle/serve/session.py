@@ -79,7 +79,7 @@ class Session:
     def end(self) -> None:
         """Finish what was received, then close: the server goes down."""
         self._ending = True
-        if self._patience is not None:
+        if self._patience is not None and not self._patience.expired():
             self._patience.reschedule(0.0)
 
     async def _serve(self) -> None:
@@ -110,9 +110,9 @@ class Session:
             for task in (listener, worker):
                 task.cancel()
             await asyncio.wait({listener, worker})
-        for task in (listener, worker):
-            if not task.cancelled():
-                task.result()
+        for error in [task.exception() for task in (listener, worker) if not task.cancelled()]:
+            if error is not None:
+                raise error
 
     async def _first_text(self) -> str:
         message = await self._receive(waiting=None)
@@ -130,7 +130,7 @@ class Session:
             elif data:
                 live.check(data)
                 await waiting.put_sound(data)
-        await waiting.put(End())
+        await waiting.end()
 
     async def _receive(self, waiting: Waiting | None) -> dict[str, Any] | None:
         """The next message; None once the server was told to end."""
@@ -155,22 +155,20 @@ class Session:
         while True:
             item = await waiting.take()
             if isinstance(item, End):
-                await self._end(live)
-            data, words = await self._in_thread(lambda item=item: live.take(item))
-            if data:
-                await self._within_patience(self.socket.send_bytes(data))
-            if words:
-                await self._say(words)
+                break
+            await self._give(live, item)
             waiting.done()
-
-    async def _end(self, live: _Live) -> None:
-        """Send what is owed and go."""
         if not live.flushed:
-            data, words = await self._in_thread(lambda: live.take("flush"))
-            if data:
-                await self._within_patience(self.socket.send_bytes(data))
-            await self._say(words)
+            await self._give(live, "flush")
         raise StreamRefusedError(RESTART, "the server is going down; what was received has been separated")
+
+    async def _give(self, live: _Live, item: Item) -> None:
+        """Send what an item gives, to a client that reads."""
+        data, words = await self._in_thread(lambda: live.take(item))
+        if data:
+            await self._within_patience(self.socket.send_bytes(data))
+        if words:
+            await self._say(words)
 
     def _welcome(self, hello: Hello, stream: Stream) -> dict[str, Any]:
         return {

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 from unmingle.serve.hello import Command, WhenLate
 
+_MOST_ITEMS = 64  # beside which no command waits
+
 
 @dataclass(frozen=True)
 class Gap:
@@ -68,10 +70,17 @@ class Waiting:
             self._samples += samples
             self._changed.notify_all()
 
-    async def put(self, item: Command | End) -> None:
-        """Append what is no sound; there is always room for it."""
+    async def put(self, item: Command) -> None:
+        """Append a command; there is room for some."""
         async with self._changed:
+            await self._changed.wait_for(lambda: len(self._items) < _MOST_ITEMS)
             self._items.append(item)
+            self._changed.notify_all()
+
+    async def end(self) -> None:
+        """Append the end, for which there is always room."""
+        async with self._changed:
+            self._items.append(End())
             self._changed.notify_all()
 
     async def take(self) -> Item:
