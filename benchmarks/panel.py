@@ -35,6 +35,7 @@ from unmingle.video.tracks import FaceTrack
 
 LEVEL = 0.06
 RATE = 16_000
+TOLD_APART = 3.0  # dB by which the best order of the tracks beats the next; below, no order of them is right
 
 
 @dataclass
@@ -142,7 +143,7 @@ def rows_of(scene: Scene, tracks_are: str, tracks: np.ndarray) -> list[dict[str,
     heard = match(scene.faces, names, tick_powers([tracks], sample_rate=RATE, n_ticks=n_ticks))
     score = np.array([[si_snr(track, one) for track in tracks] for one in scene.references])  # (faces, tracks)
     base = np.array([si_snr(scene.mixture, one) for one in scene.references])
-    best, clean = matched(score), tracks_are == "references"
+    (best, margin), clean = matched(score), tracks_are == "references"
     rows = []
     for number, face in enumerate(heard):
         given = None if face.voice is None else names.index(face.voice)
@@ -153,6 +154,7 @@ def rows_of(scene: Scene, tracks_are: str, tracks: np.ndarray) -> list[dict[str,
                 "face": face.name,
                 "right": given is not None and given == best.get(number),
                 "silent": given is None,
+                "told_apart": margin > TOLD_APART,
                 "confidence": face.confidence,
                 "si_snri_best": None
                 if clean or number not in best
@@ -163,12 +165,16 @@ def rows_of(scene: Scene, tracks_are: str, tracks: np.ndarray) -> list[dict[str,
     return rows
 
 
-def matched(score: np.ndarray) -> dict[int, int]:
-    """Face -> the track that is its, so that the sum of scores is greatest; with fewer tracks some faces have none."""
+def matched(score: np.ndarray) -> tuple[dict[int, int], float]:
+    """Face -> its track, so that the sum of scores is greatest; and by how much it is greater than the next.
+
+    With fewer tracks than faces some faces have none.
+    """
     n_faces, n_tracks = score.shape
-    choices = itertools.permutations(range(n_faces), n_tracks) if n_faces >= n_tracks else ()
-    best = max(choices, key=lambda chosen: sum(score[face, track] for track, face in enumerate(chosen)))
-    return {face: track for track, face in enumerate(best)}
+    choices = list(itertools.permutations(range(n_faces), n_tracks))
+    totals = [sum(score[face, track] for track, face in enumerate(chosen)) for chosen in choices]
+    first, second = np.argsort(totals)[::-1][:2]
+    return {face: track for track, face in enumerate(choices[first])}, float(totals[first] - totals[second])
 
 
 def si_snr(estimate: np.ndarray, reference: np.ndarray) -> float:
@@ -180,10 +186,12 @@ def si_snr(estimate: np.ndarray, reference: np.ndarray) -> float:
 def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
     right = [row for row in rows if row["right"]]
     wrong = [row for row in rows if not row["right"] and not row["silent"]]
+    apart = [row for row in rows if row["told_apart"]]
     return {
         "scenes": len({row["scene"] for row in rows}),
         "faces": len(rows),
         "right": round(len(right) / max(1, len(rows)), 3),
+        "right_where_told_apart": f"{sum(row['right'] for row in apart)} of {len(apart)}",
         "silent": sum(row["silent"] for row in rows),
         "confidence_when_right": mean([row["confidence"] for row in right]),
         "confidence_when_wrong": mean([row["confidence"] for row in wrong]),

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from unmingle.video.frames import Picture
 from unmingle.video.tracks import FaceTrack
+from unmingle.video.upright import Picture
 
 _COLOURS = ((255, 176, 0), (0, 200, 255), (120, 220, 80), (255, 110, 160), (190, 140, 255), (255, 240, 120))
 _QUIET = (200, 200, 200)

@@ -29,8 +29,9 @@ from unmingle.errors import OutputError
 from unmingle.inference.report import Track
 from unmingle.panel.drawing import mark
 from unmingle.panel.speaking import who_speaks
-from unmingle.video.frames import Picture, open_video, pictures, sound_start
+from unmingle.video.frames import open_video, pictures, sound_start
 from unmingle.video.tracks import CLOCK_RATE, FaceReport
+from unmingle.video.upright import Picture
 
 _RATE = 48_000
 _BLOCK = 1 << 15
