@@ -59,7 +59,13 @@ def a_second(n_faces=1, frames=25):
 
 
 def test_the_table_has_every_preset():
-    assert TABLE.keys() == {name for name, config in PRESETS.items() if config.family == "iianet"}
+    assert TABLE.keys() == {name for name, config in PRESETS.items() if config.family == "iianet"} - {"iianet-small"}
+
+
+def test_the_small_one_has_fewer_than_a_million_parameters_lips_that_learn_included():
+    network = build_on_meta(PRESETS["iianet-small"])
+    assert network.config.lips.learns == "everything"
+    assert count_parameters(network) == sum(value.numel() for value in network.parameters()) < 1_000_000
 
 
 @pytest.mark.parametrize("name", TABLE)
