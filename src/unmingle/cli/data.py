@@ -122,9 +122,9 @@ def draw_faces(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a manifest that is there.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Draw a talking mouth for every voice, so that audio-visual networks can be trained without films of people.
+    """Draw a talking mouth for every voice of a speech manifest.
 
-    The lips follow level and brightness of the voice. Takes 230 kB of disk per second. Run again after a stop, and it
+    Audio-visual networks can then be trained and tested without films of people. The lips follow level and brightness of the voice. Takes 230 kB of disk per second. Run again after a stop, and it
     goes on where it was.
     """
     from unmingle.data.draw_faces import draw_faces as draw
