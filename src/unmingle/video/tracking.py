@@ -6,6 +6,7 @@ lost for two seconds of its setting's time on show: as long as the camera looks 
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -30,6 +31,7 @@ _NEXT, _ACROSS_CUT, _AFTER_LOSS = 0.08, 0.05, 0.14
 _COLOUR_WEIGHT = 4.0
 _NEW, _DOUBT = 5, 0.5  # what an older trail may be worse by than one of so few ticks
 _MEMORY = 0.9  # of the colours, per tick
+_NOWHERE = np.full((N_POINTS, 2), np.nan, np.float32)
 
 
 class Sighting(NamedTuple):
@@ -55,16 +57,17 @@ class Trail:
     setting: int
     usual: Floats
     latest: Floats
-    ticks: list[int] = field(default_factory=list[int])
     clock: int = 0
-    _boxes: list[Floats] = field(default_factory=list[Floats])
-    _points: list[Floats | None] = field(default_factory=list["Floats | None"])
+    ticks: array[int] = field(default_factory=lambda: array("l"))
+    _boxes: array[float] = field(default_factory=lambda: array("f"))  # flat: an hour has 90,000 sightings
+    _points: array[float] = field(default_factory=lambda: array("f"))
 
     def add(self, tick: int, sighting: Sighting, shots: Shots) -> None:
         """Take one more sighting."""
         self.ticks.append(tick)
-        self._boxes.append(sighting.detection.box)
-        self._points.append(sighting.points)
+        self._boxes.frombytes(sighting.detection.box.astype(np.float32).tobytes())
+        points = _NOWHERE if sighting.points is None else sighting.points
+        self._points.frombytes(points.astype(np.float32).tobytes())
         self.setting, self.clock = shots.setting, shots.clock
         self.usual = (_MEMORY * self.usual + (1 - _MEMORY) * sighting.swatch).astype(np.float32)
         self.latest = sighting.swatch
@@ -72,29 +75,31 @@ class Trail:
     @property
     def boxes(self) -> Floats:
         """(n, 4)."""
-        return np.stack(self._boxes)
+        return np.array(self._boxes, np.float32).reshape(-1, 4)
 
     @property
     def points(self) -> Floats:
         """(n, 25, 2)."""
-        nothing = np.full((N_POINTS, 2), np.nan, np.float32)
-        return np.stack([nothing if points is None else points for points in self._points])
+        return np.array(self._points, np.float32).reshape(-1, N_POINTS, 2)
 
     @property
     def last(self) -> Floats:
         """The latest box."""
-        return self._boxes[-1]
+        return self._box(-1)
 
     def expected(self, tick: int) -> Floats:
         """Where the box is at a tick if the movement goes on."""
         back = min(5, len(self.ticks) - 1)
         elapsed = self.ticks[-1] - self.ticks[-1 - back]
-        if not 0 < elapsed <= _BRIEF:
-            return self.last
-        speed = (_centre(self.last) - _centre(self._boxes[-1 - back])) / elapsed
-        moved = self.last.copy()
-        moved[:2] += speed * (tick - self.ticks[-1])
+        moved = self.last
+        if 0 < elapsed <= _BRIEF:
+            speed = (_centre(moved) - _centre(self._box(-1 - back))) / elapsed
+            moved[:2] += speed * (tick - self.ticks[-1])
         return moved
+
+    def _box(self, number: int) -> Floats:
+        start = 4 * (len(self.ticks) + number)
+        return np.array(self._boxes[start : start + 4], np.float32)
 
 
 class Tracker:
