@@ -18,7 +18,7 @@ EXAMPLE = example("unmingle data simulate recipe.yaml -o mixtures", "unmingle da
 data = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Prepare a corpus, simulate mixtures, draw faces, check manifests.",
+    help="Prepare, simulate, draw, join and check data.",
 )
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -124,8 +124,8 @@ def draw_faces(
 ) -> None:
     """Draw a talking mouth for every voice of a speech manifest.
 
-    Audio-visual networks can then be trained and tested without films of people. The lips follow level and brightness of the voice. Takes 230 kB of disk per second. Run again after a stop, and it
-    goes on where it was.
+    Audio-visual networks can then be trained and tested without films of people. The lips follow level and brightness
+    of the voice. Takes 230 kB of disk per second. Run again after a stop, and it goes on where it was.
     """
     from unmingle.data.draw_faces import draw_faces as draw
 
