@@ -45,6 +45,7 @@ def test_a_server_answers_until_it_is_told_to_end(cli, tiny, port, number):
     assert ran.code == 0, ran.err
     assert ran.out == f"{url}\n"
     assert "recordings: tiny" in ran.err
+    assert ran.err.endswith("finishing what was accepted; a second Ctrl-C ends at once\nthe server has ended\n")
     assert [answer.status_code for answer in answers] == [200, 200]
     assert answers[1].json()["models"][0]["name"] == "tiny"
     assert "Traceback" not in ran.err

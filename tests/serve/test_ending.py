@@ -1,5 +1,6 @@
 """The end: nothing new is taken, what was accepted is finished, no file stays."""
 
+import signal
 import threading
 
 import numpy as np
@@ -73,6 +74,23 @@ def test_patience_has_an_end(serving, noise):
         folder = running.server._service._folder
         running.stop()
     assert not folder.exists()
+
+
+def test_a_second_signal_ends_at_once(serving, held, wav, until):
+    with serving(model=held) as running:
+        broken = []
+        post = threading.Thread(
+            target=lambda: broken.append(running.client.post("v1/separate", files={"file": ("a.wav", wav(0.2))}))
+        )
+        post.start()
+        assert held.engine.begun.wait(10)
+        for _ in range(2):
+            running.server.handle_exit(signal.SIGINT, None)
+        post.join(20)  # while the engine still works
+        held.engine.on.set()
+        running.stop()
+    assert [answer.status_code for answer in broken] == [503]
+    assert "given up" in broken[0].json()["error"]
 
 
 def test_a_port_that_is_taken_is_said_so(serving):

@@ -22,6 +22,7 @@ EXAMPLE = example(
 )
 _PACKAGES = ("fastapi", "uvicorn", "websockets", "python_multipart")
 _NEW = "new"
+_ENDING = "finishing what was accepted; a second Ctrl-C ends at once"
 
 
 def serve(
@@ -131,5 +132,5 @@ def _run(settings: ServeSettings, model: Model, stream_model: Model | None, *, s
         note(f"recordings: {model.name}; live sound: {stream_model.name if stream_model else service.streaming_off}")
         emit(address(listening, settings) + (f"#token={settings.token}" if show_token else ""))
         note("open this address in a browser; Ctrl-C ends the server")
-        Server(service).run(sockets=[listening])
+        Server(service, on_end=lambda: note(_ENDING)).run(sockets=[listening])
     note("the server has ended")

@@ -94,6 +94,7 @@ class Separations:
         self._settings, self._metrics, self._folder = settings, metrics, folder
         self._threads = ThreadPoolExecutor(settings.n_separations, thread_name_prefix="separation")
         self._kept: dict[str, Result] = {}
+        self._at_work: set[asyncio.Future[Result]] = set()
         self._abandon_all = threading.Event()
         self._closing = False
         self.n_accepted = self._n_lent = 0
@@ -151,8 +152,7 @@ class Separations:
         watch.add_done_callback(lambda task: task.cancelled() or abandoned.set())
         outcome = "failed"
         try:
-            work = asyncio.get_running_loop().run_in_executor(self._threads, self._separate, order, abandoned)
-            result = await work
+            result = await self._in_thread(order, abandoned)
             outcome = "done"
             return self._keep(result)
         except _AbandonedError:
@@ -163,6 +163,18 @@ class Separations:
         finally:
             watch.cancel()
             self._metrics.count("separations_total", outcome=outcome)
+
+    async def _in_thread(self, order: Order, abandoned: threading.Event) -> Result:
+        work = asyncio.get_running_loop().run_in_executor(self._threads, self._separate, order, abandoned)
+        self._at_work.add(work)
+        try:
+            return await work
+        except asyncio.CancelledError:
+            if self._abandon_all.is_set():
+                raise _AbandonedError from None
+            raise
+        finally:
+            self._at_work.discard(work)
 
     def _separate(self, order: Order, abandoned: threading.Event) -> Result:
         """In a thread: the tracks of an order; the recording is removed."""
@@ -244,8 +256,14 @@ class Separations:
         """Take nothing new; go on with what was accepted."""
         self._closing = True
 
+    def give_up(self) -> None:
+        """Answer what is left with a refusal; the threads stop at the next window of their recordings."""
+        self._abandon_all.set()
+        for work in self._at_work:
+            work.cancel()
+
     def close(self) -> None:
-        """Give up what is left, at the next window of each recording, and remove all files."""
+        """Wait for the threads, and remove all files."""
         self._abandon_all.set()
         self._threads.shutdown(wait=True, cancel_futures=True)
         for id in list(self._kept):  # noqa: A001

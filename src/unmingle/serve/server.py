@@ -6,6 +6,7 @@ import asyncio
 import signal
 import socket
 from asyncio import BaseTransport
+from collections.abc import Callable
 from types import FrameType
 
 import uvicorn
@@ -46,10 +47,10 @@ def address(listening: socket.socket, settings: ServeSettings) -> str:
 class Server(uvicorn.Server):
     """uvicorn, which on the first signal finishes what was accepted, and on the second does not."""
 
-    def __init__(self, service: Service) -> None:
-        """Put a service on the wire."""
+    def __init__(self, service: Service, *, on_end: Callable[[], None] = lambda: None) -> None:
+        """Put a service on the wire; `on_end` is called when it begins to finish."""
         super().__init__(_config(service))
-        self._service = service
+        self._service, self._on_end = service, on_end
 
     async def main_loop(self) -> None:
         """Serve, and at the end go on serving until what was accepted is finished."""
@@ -57,6 +58,7 @@ class Server(uvicorn.Server):
         if hang_up is not None and signal.getsignal(hang_up) not in (signal.SIG_IGN, signal.SIG_DFL):
             asyncio.get_running_loop().add_signal_handler(hang_up, self.handle_exit, hang_up, None)
         await super().main_loop()
+        self._on_end()
         await self._service.finish(hurry=lambda: self.force_exit)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002

@@ -121,6 +121,7 @@ class Service:
         patience = time.monotonic() + self.settings.grace_seconds
         while (self._sessions or self.separations.busy) and time.monotonic() < patience and not hurry():
             await asyncio.sleep(_TICK_SECONDS)
+        self.separations.give_up()
 
     def close(self) -> None:
         """Give up what is left, and remove every file."""
