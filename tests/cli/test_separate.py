@@ -18,8 +18,9 @@ import soundfile as sf
 from unmingle import __version__
 
 RATE = 8000
+READER = Path(__file__).parents[2] / "examples" / "two-voices" / "reference_1.flac"
 Cli = Callable[..., Any]
-COMPLETE = ["talk.separation.json", "talk_spk1.wav", "talk_spk2.wav"]
+COMPLETE = ["talk.rttm", "talk.separation.json", "talk_spk1.wav", "talk_spk2.wav"]
 
 
 def names(folder: Path) -> list[str]:
@@ -34,7 +35,7 @@ def separate(cli: Cli, tiny: Path) -> Cli:
 def test_tracks_and_report_are_written_beside_the_recording(separate: Cli, recording: Path) -> None:
     ran = separate(recording)
     assert ran.code == 0, ran.err
-    assert names(recording.parent) == ["talk.separation.json", "talk.wav", "talk_spk1.wav", "talk_spk2.wav"]
+    assert names(recording.parent) == ["talk.rttm", "talk.separation.json", "talk.wav", *COMPLETE[2:]]
     printed = [Path(line.split("  ")[0]) for line in ran.out.splitlines()]
     assert printed == [recording.with_name("talk_spk1.wav"), recording.with_name("talk_spk2.wav")]
     assert "dBFS" in ran.out
@@ -115,10 +116,37 @@ def test_an_impossible_value_is_misuse(separate: Cli, recording: Path, words: tu
     assert names(recording.parent) == ["talk.wav"]
 
 
-def test_counting_the_speakers_is_refused_in_words(separate: Cli, recording: Path) -> None:
-    ran = separate(recording, "-n", "auto")
-    assert (ran.code, ran.out) == (2, "")
-    assert "this version does not count the speakers" in ran.err
+def test_speakers_are_counted_and_their_turns_listed(separate: Cli, tmp_path: Path) -> None:
+    voice, rate = sf.read(READER, stop=9 * 16_000)
+    sf.write(tmp_path / "talk.wav", voice, rate)
+    ran = separate(tmp_path / "talk.wav", "-n", "auto", "-o", tmp_path / "out", "--max-speakers", "1")
+    assert ran.code == 0, ran.err
+    assert names(tmp_path / "out") == COMPLETE[:3]
+    assert "voice" in ran.err
+    said = json.loads((tmp_path / "out" / "talk.separation.json").read_text())
+    assert said["n_speakers"] <= 1
+    assert (said["settings"]["n_speakers"], said["settings"]["max_speakers"]) == ("auto", 1)
+    lines = (tmp_path / "out" / "talk.rttm").read_text().splitlines()
+    assert [float(line.split()[3]) for line in lines] == [segment["start"] for segment in said["segments"]]
+
+
+def test_a_voice_that_is_not_heard_is_told_with_its_likeness(separate: Cli, tmp_path: Path) -> None:
+    voice, rate = sf.read(READER, stop=6 * 16_000)
+    sf.write(tmp_path / "talk.wav", voice, rate)
+    other = READER.with_name("reference_2.flac")
+    ran = separate(
+        tmp_path / "talk.wav", "-n", "auto", "-o", tmp_path / "out", "--enroll", f"carlo={other}", "--only", "carlo"
+    )
+    assert ran.code == 1
+    assert "carlo is not heard" in ran.err
+    assert "likeness of" in ran.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_only_a_voice_that_is_enrolled_can_be_wanted(separate: Cli, recording: Path) -> None:
+    ran = separate(recording, "--only", "bob")
+    assert ran.code == 1
+    assert "nobody is enrolled" in ran.err
 
 
 def test_no_input_is_misuse(separate: Cli) -> None:
@@ -132,7 +160,7 @@ def test_spaces_and_unicode_in_a_path_do_no_harm(separate: Cli, recording: Path,
     out = tmp_path / "söme where: else"
     ran = separate(odd, "-o", out)
     assert ran.code == 0, ran.err
-    assert names(out)[1:] == ["смех & Käse [1] 笑_spk1.wav", "смех & Käse [1] 笑_spk2.wav"]
+    assert names(out)[2:] == ["смех & Käse [1] 笑_spk1.wav", "смех & Käse [1] 笑_spk2.wav"]
 
 
 @pytest.mark.parametrize(("suffix", "codec"), [("mp4", "aac"), ("m4a", "aac"), ("mkv", "libopus")])
@@ -202,6 +230,6 @@ def test_an_interruption_keeps_what_is_finished_and_nothing_else(
         child.send_signal(number)
         err = child.communicate(timeout=60)[1]
     assert child.returncode == code
-    assert names(tmp_path / "out") == ["a.separation.json", "a_spk1.wav", "a_spk2.wav"]
+    assert names(tmp_path / "out") == ["a.rttm", "a.separation.json", "a_spk1.wav", "a_spk2.wav"]
     assert "Interrupted: 1 of 2 recordings are complete" in err
     assert "Traceback" not in err

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from unmingle.cli.console import emit, emit_json, example, fail, note, progress, warn
-from unmingle.inference.report import SeparationOptions, TrackFormat
+from unmingle.inference.report import MOST_SPEAKERS, SeparationOptions, TrackFormat
 
 if TYPE_CHECKING:
     from unmingle.inference.handle import Model
@@ -21,19 +21,24 @@ if TYPE_CHECKING:
 EXAMPLE = example(
     "unmingle separate meeting.m4a",
     'unmingle separate interviews/ "calls/*.wav" -o tracks --resume --plot',
+    "unmingle separate call.wav -n auto --enroll alice=alice.wav --plot",
     "unmingle separate panel.mp4 --faces 3 --render faces",
 )
 
 
-def _n_src(text: str) -> int:
+def _n_src(text: str) -> int | str:
     if text == "auto":
-        raise typer.BadParameter(
-            "this version does not count the speakers; give their number, or leave the option out: a model always "
-            "separates the number of speakers it was trained for"
-        )
-    if not text.isdecimal() or int(text) < 1:
-        raise typer.BadParameter(f"got {text!r}; wanted a number of speakers such as 2")
+        return text
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_SPEAKERS:
+        raise typer.BadParameter(f"got {text!r}; wanted auto, or a number of speakers from 1 to {MOST_SPEAKERS}")
     return int(text)
+
+
+def _enrolment(text: str) -> tuple[str, str]:
+    name, _, path = text.partition("=")
+    if not name or not path:
+        raise typer.BadParameter(f"got {text!r}; wanted a name and a recording, such as alice=alice.wav")
+    return name, path
 
 
 def _faces(text: str) -> str | int | Path:
@@ -56,10 +61,22 @@ def separate(
     ] = None,
     model: Annotated[str | None, typer.Option("--model", "-m", help="Name of a model, or path of its weights.")] = None,
     n_src: Annotated[
-        int | None,
+        Any,
         typer.Option(
-            "--n-src", "-n", metavar="N", parser=_n_src, help="How many people speak; a check that the model fits."
+            "--n-src", "-n", metavar="N|auto", parser=_n_src, help="How many people speak altogether; auto counts them."
         ),
+    ] = None,
+    max_speakers: Annotated[
+        int, typer.Option("--max-speakers", min=1, max=MOST_SPEAKERS, help="The most people that auto finds.")
+    ] = 8,
+    enroll: Annotated[
+        list[Any] | None,
+        typer.Option(
+            "--enroll", metavar="NAME=FILE", parser=_enrolment, help="A recording of one voice alone; names its track."
+        ),
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", metavar="NAME", help="Give only the track of this enrolled voice.")
     ] = None,
     format: Annotated[TrackFormat, typer.Option("--format", help="Format of the tracks.")] = "wav",  # noqa: A002
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are already there.")] = False,
@@ -104,10 +121,19 @@ def separate(
     from unmingle.panel.jobs import Looking
 
     options = SeparationOptions(
-        keep_residual=keep_residual, gate=gate, level_dbfs=level_dbfs, loudness_lufs=loudness_lufs
+        keep_residual=keep_residual,
+        gate=gate,
+        level_dbfs=level_dbfs,
+        loudness_lufs=loudness_lufs,
+        n_speakers=n_src,
+        max_speakers=max_speakers,
+        enroll=tuple(enroll or ()),
+        only=tuple(only or ()),
     )
     jobs = plan_jobs(inputs, out_dir=out_dir, format=format)
-    chosen = _with_threads(choose_model(model, n_src=n_src, device=device, seeing=faces != "off"), threads)
+    chosen = _with_threads(
+        choose_model(model, n_src=None if n_src == "auto" else n_src, device=device, seeing=faces != "off"), threads
+    )
     settings = Settings(chosen, options, overwrite=overwrite, resume=resume, plot=plot)
     outcomes = _run(jobs, settings, Looking(faces, render), quiet=as_json)
     if as_json:
@@ -171,8 +197,17 @@ def _print(outcome: Outcome, *, quiet: bool) -> None:
             emit(f"{outcome.job.out_dir / track['path']}  {_in_words(track)}{belongs}")
         for name in report.get("renders", []):
             emit(str(outcome.job.out_dir / name))
+        if report.get("n_speakers") is not None:
+            note(f"{outcome.job.source.name}: {_count(report)}")
         if outcome.job.picture.exists():
             emit(str(outcome.job.picture))
+
+
+def _count(report: dict[str, Any]) -> str:
+    voices, together = report["n_speakers"], report["at_once"]
+    if voices < 2:
+        return "one voice, so one track" if voices else "no voice that could be counted"
+    return f"{voices} voices, at most {together} at once" if together > 1 else f"{voices} voices, one at a time"
 
 
 def _in_words(track: dict[str, Any]) -> str:

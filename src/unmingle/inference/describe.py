@@ -84,23 +84,16 @@ def _tracks(
 ) -> list[Track]:
     """Every voice, and the residual where it is kept."""
     rest = options.keep_residual
+    names = [*plan.names, *(["residual"] if rest else [])]
     active_seconds = [*measures.active_seconds, *([recording.n_samples / recording.sample_rate] if rest else [])]
     confidences: list[float | None] = [*plan.confidence, *([None] if rest else [])]
+    levels = [
+        round(max(FLOOR_DBFS, level + 20.0 * math.log10(gain)), 2)
+        for level, gain in zip(measures.levels_dbfs, gains, strict=True)
+    ]
     return [
-        Track(
-            name=name,
-            level_dbfs=round(max(FLOOR_DBFS, level + 20.0 * math.log10(gain)), 2),
-            active_seconds=round(active, 2),
-            confidence=None if confidence is None else round(confidence, 4),
-        )
-        for name, level, gain, active, confidence in zip(
-            [*plan.names, *(["residual"] if rest else [])],
-            measures.levels_dbfs,
-            gains,
-            active_seconds,
-            confidences,
-            strict=True,
-        )
+        Track(name, level, round(active, 2), None if confidence is None else round(confidence, 4))
+        for name, level, active, confidence in zip(names, levels, active_seconds, confidences, strict=True)
     ]
 
 

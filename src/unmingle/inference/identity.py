@@ -26,7 +26,7 @@ from unmingle.voices.encoder import average
 from unmingle.voices.enrolment import SAME_PERSON, Enrolled, enrol, match
 from unmingle.voices.looks import TICKS, Looks, levels_db, look
 from unmingle.voices.rttm import Turn
-from unmingle.voices.turns import NOBODY, follow, to_ticks
+from unmingle.voices.turns import NOBODY, follow
 
 _BLOCK_SECONDS = 10.0
 _SURE = 0.1  # how much more alike than another voice (or a stranger) makes a turn as sure as 0.73
@@ -101,7 +101,9 @@ def identify(heard: Heard, options: SeparationOptions, enrolled: Sequence[Enroll
     store, sample_rate = heard.store, heard.sample_rate
     looks = look(store.read, store.n_samples, sample_rate=sample_rate, speech=_find_speech(store, sample_rate))
     voices = _count(looks, store.n_src, options)
-    if _is_straight(voices, heard, options):
+    if len(voices) == 0 and options.n_speakers in ("auto", 1):
+        plan, centres = _together(looks, store.n_src), voices.centres
+    elif _is_straight(voices, heard, options):
         plan, centres = _straight(looks, heard.confidence), _centres_of_tracks(looks, store.n_src)
     else:
         plan, centres = _followed(looks, voices, sample_rate)
@@ -134,14 +136,14 @@ def _count(looks: Looks, n_src: int, options: SeparationOptions) -> Voices:
 
 
 def _is_straight(voices: Voices, heard: Heard, options: SeparationOptions) -> bool:
-    """Whether every track stays as the network gave it: in a recording of one window, or when voices are not found."""
+    """Whether every track stays as the network gave it: in one window, or when no voice is heard well enough alone."""
     n_src = heard.store.n_src
-    if len(voices) == 0:
-        return True
-    if options.n_speakers == "auto" or (options.n_speakers or n_src) != n_src:
-        return False
+    if options.n_speakers == "auto":
+        return len(voices) == 0 or (len(voices) == n_src and not voices.alone)
+    if options.n_speakers not in (None, n_src):
+        return len(voices) == 0
     one_window = heard.store.n_samples <= options.window_seconds * heard.sample_rate
-    return one_window or len(voices) < n_src
+    return one_window or len(voices) < n_src or not voices.alone
 
 
 def _straight(looks: Looks, confidence: list[float | None]) -> Plan:
@@ -151,9 +153,14 @@ def _straight(looks: Looks, confidence: list[float | None]) -> Plan:
     return Plan(names, Routing.straight(len(loud)), turns, confidence, list(range(len(loud))), followed=False)
 
 
+def _together(looks: Looks, n_src: int) -> Plan:
+    """One track of a recording in which no voice is found: better than several of noise."""
+    return Plan(["spk1"], Routing.together(n_src), _turns(looks.speech[np.newaxis], None, ["spk1"]), [None], [0], False)
+
+
 def _followed(looks: Looks, voices: Voices, sample_rate: int) -> tuple[Plan, NDArray[np.float32]]:
     course, margins = follow(looks, voices.centres)
-    ticks = to_ticks(course, looks)
+    ticks = np.repeat(course, TICKS, axis=0)
     order = _first_heard(ticks, len(voices))
     ticks = np.where(ticks == NOBODY, NOBODY, order[ticks])
     names = [f"spk{number}" for number in range(1, len(voices) + 1)]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import glob
+import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,14 +51,25 @@ class Job:
         """The picture of mixture and tracks, where one was asked for."""
         return self.out_dir / f"{self.stem}.separation.png"
 
+    @property
+    def rttm(self) -> Path:
+        """Who speaks when."""
+        return self.out_dir / f"{self.stem}.rttm"
+
     def tracks(self, n_src: int) -> list[Path]:
         """The files of the separated speakers, in order."""
         return [self.out_dir / f"{self.stem}_spk{number}.{self.format}" for number in range(1, n_src + 1)]
 
-    def owns(self, name: str) -> bool:
-        """Whether a file of this name beside the sidecar can be a track of this job, in whatever format."""
+    def owns(self, name: str, *, voices: Collection[str] = ()) -> bool:
+        """Whether a file of this name beside the sidecar can be of this job: a track in whatever format, or its RTTM.
+
+        Args:
+            name: the file's name.
+            voices: names of voices that its tracks may have.
+        """
         match = _TRACK.fullmatch(name)
-        return match is not None and match["stem"] == self.stem
+        named = Path(name).stem in {f"{self.stem}_{voice}" for voice in voices}
+        return name == self.rttm.name or named or (match is not None and match["stem"] == self.stem)
 
 
 def plan_jobs(
@@ -123,7 +135,19 @@ def _recordings(paths: Iterable[Path], *, below: Path | None) -> list[Path]:
 def _is_own_track(path: Path) -> bool:
     """Whether an earlier separation wrote this file."""
     match = _TRACK.fullmatch(path.name)
-    return match is not None and path.with_name(match["stem"] + SIDECAR_SUFFIX).is_file()
+    if match is not None and path.with_name(match["stem"] + SIDECAR_SUFFIX).is_file():
+        return True
+    parts = path.stem.split("_")
+    return any(_names_track(path, "_".join(parts[:cut])) for cut in range(1, len(parts)))
+
+
+def _names_track(path: Path, stem: str) -> bool:
+    """Whether the sidecar of that recording, if there is one, says that this file is a track of a named voice."""
+    try:
+        report = json.loads(path.with_name(stem + SIDECAR_SUFFIX).read_text(encoding="utf-8"))
+        return any(track["path"] == path.name for track in report["tracks"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
 
 
 def _refuse_collisions(jobs: Sequence[Job]) -> None:

@@ -31,12 +31,15 @@ from unmingle.inference.handle import Model, list_models, load_model, require_so
 from unmingle.inference.inputs import Job
 from unmingle.inference.report import Progress, SeparationOptions
 from unmingle.presets import is_audio_visual
+from unmingle.voices.rttm import Turn, to_rttm
 
 
 def choose_model(
     name_or_path: str | Path | None, *, n_src: int | None = None, device: str = "cpu", seeing: bool = False
 ) -> Model:
     """The model of that name; without one the default, or a bundled one for the number of speakers asked for.
+
+    Where there is none for that number, voices are followed through the tracks of the model (`identity.py`).
 
     Args:
         name_or_path: see `load_model`.
@@ -45,18 +48,15 @@ def choose_model(
         seeing: take a model that wants to see the speakers.
 
     Raises:
-        ConfigError: it separates another number of speakers, or wants to see them and is not shown any.
+        ConfigError: it wants to see the speakers and is not shown any.
         UnknownModelError, CheckpointError: there is no such model, or its weights cannot be used.
     """
     model = load_model(name_or_path, device=device)
     if seeing and n_src is None and is_audio_visual(model.config):
         return model
-    if n_src is not None and n_src != model.n_src:
+    if name_or_path is None and n_src not in (None, model.n_src):
         fitting = [entry.name for entry in list_models() if entry.bundled and entry.n_src == n_src]
-        if name_or_path is not None or not fitting:
-            advice = f"bundled for {n_src}: {', '.join(fitting)}" if fitting else f"no bundled model separates {n_src}"
-            raise ConfigError(f"{model.name} separates {model.n_src} speakers, {n_src} were asked for; {advice}")
-        model = load_model(fitting[0], device=device)
+        model = load_model(fitting[0], device=device) if fitting else model
     require_sound_alone(model.config, name=model.name)
     return model
 
@@ -123,10 +123,13 @@ Separate = Callable[[Job, Settings, Progress | None], Result]
 
 def by_ear(job: Job, settings: Settings, progress: Progress | None) -> Result:
     """Separate the sound alone."""
+    from unmingle.inference.identity import possible_names
     from unmingle.inference.offline import separate_to_files
+    from unmingle.inference.trackfiles import track_paths
 
     if not settings.overwrite:
-        _refuse_existing(job.tracks(settings.model.n_src), resume=settings.resume)
+        names = possible_names(settings.options, n_src=settings.model.n_src)
+        _refuse_existing(track_paths(job.out_dir, job.stem, names, job.format), resume=settings.resume)
     return separate_to_files(
         job.source,
         job.out_dir,
@@ -175,13 +178,15 @@ def run_job(
         if found.killed and (settings.resume or not found.replacing):
             settings = replace(settings, overwrite=True)  # what is there was written by the run that was killed
         if not settings.overwrite:
-            _refuse_existing([job.sidecar, *([job.picture] if settings.plot else [])], resume=settings.resume)
+            pictures = [job.picture] if settings.plot else []
+            _refuse_existing([job.sidecar, job.rttm, *pictures], resume=settings.resume)
         result = separate(job, settings, progress)
         described = _describe(job, result)
         try:
+            _write_rttm(job, described)
             _write_sidecar(job, described)
         except BaseException:
-            for path in result.files:
+            for path in [*result.files, job.rttm]:
                 path.unlink(missing_ok=True)
             raise
     if before is not None:
@@ -193,20 +198,23 @@ def run_job(
 
 def _remove_outdated(job: Job, before: dict[str, Any], now: dict[str, Any]) -> None:
     """Remove what the separation before this one wrote and this one did not replace: it would pass for its result."""
+    voices = {str(track.get("name")) for track in before["tracks"]}
     for name in _names(before) - _names(now):
-        if job.owns(name):
+        if job.owns(name, voices=voices):
             (job.out_dir / name).unlink(missing_ok=True)
     job.picture.unlink(missing_ok=True)
 
 
 def _describe(job: Job, result: Result) -> dict[str, Any]:
     said = {"name": job.source.name, "size_bytes": job.source.stat().st_size}
-    return {"input": said, **result.to_dict(), "format": job.format}
+    values = result.to_dict()
+    return {"input": said, **values, "rttm": job.rttm.name if "segments" in values else None, "format": job.format}
 
 
 def _names(report: Mapping[str, Any]) -> set[str]:
     """The files that a sidecar names, without their folder."""
-    return {*(track["path"] for track in report["tracks"]), *report.get("renders", [])}
+    rttm = report.get("rttm")
+    return {*(track["path"] for track in report["tracks"]), *report.get("renders", []), *([rttm] if rttm else [])}
 
 
 def draw(job: Job, report: dict[str, Any]) -> None:
@@ -239,6 +247,7 @@ def _is_report(value: Any) -> bool:
         isinstance(value, dict)
         and all(isinstance(value.get(key), kind) for key, kind in kinds.items())
         and all(isinstance(track, dict) and isinstance(track.get("path"), str) for track in value["tracks"])
+        and isinstance(value.get("rttm"), str | None)
         and isinstance(renders := value.get("renders", []), list)
         and all(isinstance(name, str) for name in renders)
     )
@@ -252,6 +261,18 @@ def _unfinished(job: Job) -> Path:
 def _report_of_whole(job: Job) -> dict[str, Any] | None:
     """What the sidecar says, unless somebody is, or was until killed, replacing what it is about."""
     return None if _unfinished(job).exists() else read_sidecar(job)
+
+
+def _write_rttm(job: Job, described: Mapping[str, Any]) -> None:
+    """Write who speaks when, or remove what an earlier separation said about it."""
+    if described["rttm"] is None:
+        job.rttm.unlink(missing_ok=True)
+        return
+    turns = [Turn(**segment) for segment in described["segments"]]
+    try:
+        job.rttm.write_text(to_rttm(turns, stem=job.stem), encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"cannot write {job.rttm}: {error.strerror or error}") from error
 
 
 def _write_sidecar(job: Job, described: dict[str, Any]) -> None:
@@ -276,7 +297,9 @@ def _is_done(job: Job, report: dict[str, Any], settings: Settings) -> bool:
     if not names or not all((job.out_dir / name).is_file() for name in names):
         return False
     asked = {"model": settings.model.name, "format": job.format, **asdict(settings.options), **settings.further}
-    was = {"model": report.get("model"), "format": report.get("format"), **report["settings"]}
+    asked = json.loads(json.dumps(asked))  # as a sidecar says it
+    was = {**asdict(SeparationOptions()), "model": report.get("model"), "format": report.get("format")}
+    was = {**json.loads(json.dumps(was)), **report["settings"]}
     other = [
         f"{name} {was.get(name)!r} instead of {value!r}" for name, value in asked.items() if was.get(name) != value
     ]

@@ -172,4 +172,5 @@ class SeparationReport:
         values["tracks"] = [
             {**asdict(track), "path": None if track.path is None else track.path.name} for track in self.tracks
         ]
+        values["segments"] = [asdict(turn) for turn in self.segments]
         return values

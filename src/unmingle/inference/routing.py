@@ -40,6 +40,11 @@ class Routing:
         """Every track is the voice of its number, all the time."""
         return cls(n_src, (0,), (tuple(range(n_src)),), 0)
 
+    @classmethod
+    def together(cls, n_src: int) -> Routing:
+        """All tracks are one voice, all the time."""
+        return cls(1, (0,), ((0,) * n_src,), 0)
+
     def __call__(self, tracks: Samples, *, start: int) -> Samples:
         """(n_src, time) tracks that begin at sample `start` -> (n_out, time) voices."""
         time = tracks.shape[1]

@@ -21,6 +21,8 @@ SAME_VOICE = 0.42
 _DOMINANT_DB = 9.0  # by which a track exceeds the others where one voice is alone
 _STEADY = 0.5  # likeness of neighbouring looks inside a segment
 _LONGEST, _SHORTEST = 8, 2  # looks in a segment
+_ENOUGH = 2  # segments in which somebody speaks alone; with fewer, the tracks have to do:
+_LEAKAGE_DB, _OTHER_VOICE, _COPY = -4.0, 0.35, 0.85  # a track so far below the loudest and so like it is no voice
 _MOST_SEGMENTS = 700  # more are not compared but assigned; what is compared is spread over the recording
 _LEAST_SECONDS, _LEAST_SHARE = 2.0, 0.05  # of all segments, that a person must have
 
@@ -32,10 +34,12 @@ class Voices:
     Attributes:
         centres: (k, 64) what they sound like, most speech first.
         seconds: (k,) how much speech each rests on.
+        alone: whether they were heard alone; else only in tracks that may be mixed up.
     """
 
     centres: Vectors
     seconds: NDArray[np.float64]
+    alone: bool
 
     def __len__(self) -> int:
         """How many people."""
@@ -51,34 +55,43 @@ def find_voices(looks: Looks, *, n_speakers: int | None = None, most: int = 8) -
         most: how many there can be at most.
     """
     segments, seconds = _segments(looks)
+    if len(seconds) < _ENOUGH:
+        return _always_together(looks, most=n_speakers or most)
     chosen = np.unique(np.linspace(0, len(seconds) - 1, min(len(seconds), _MOST_SEGMENTS)).astype(int))
     vectors, weights = segments[chosen], seconds[chosen]
     groups = _join(vectors, weights, least=n_speakers or 1, most=n_speakers or most, free=n_speakers is None)
-    if not groups:
-        return Voices(np.zeros((0, 64), np.float32), np.zeros(0))
     centres = np.stack([average((vectors[group] * weights[group, np.newaxis]).astype(np.float32)) for group in groups])
     nearest = np.argmax(segments @ centres.T, axis=1)
     totals = np.bincount(nearest, weights=seconds, minlength=len(centres)).astype(np.float64)
     order = np.argsort(-totals, kind="stable")
-    return Voices(centres[order], totals[order])
+    return Voices(centres[order], totals[order], alone=True)
+
+
+def _always_together(looks: Looks, *, most: int) -> Voices:
+    """Voices that are never alone, one per track; or a single one, when the other tracks are only its leakage."""
+    if not looks.heard.any():
+        return Voices(np.zeros((0, 64), np.float32), np.zeros(0), alone=False)
+    seconds = HOP_SECONDS * float(looks.heard.sum())
+    one = average(looks.mixture)
+    centres = np.stack([average(track) for track in looks.tracks])
+    levels = np.median(levels_db(looks.powers)[:, looks.heard], axis=1)
+    strongest = int(np.argmax(levels))
+    alike = centres @ centres[strongest]
+    own = ((levels > _LEAKAGE_DB) & (alike < _COPY)) | (alike < _OTHER_VOICE)
+    own &= np.any(centres != 0.0, axis=1)
+    own[strongest] = True
+    if own.sum() < 2 or most < 2:
+        return Voices(one[np.newaxis], np.array([seconds]), alone=False)
+    kept = np.flatnonzero(own)[:most]
+    return Voices(centres[kept], np.full(len(kept), seconds), alone=False)
 
 
 def _segments(looks: Looks) -> tuple[Vectors, NDArray[np.float64]]:
-    """Vectors of stretches in which one voice speaks, and their seconds; of all speech, where none is alone."""
-    alone = _cut(looks.mixture, _alone(looks))
-    if len(alone[1]) >= 2 or not looks.heard.any():
-        return alone
-    tracks = [_cut(track, np.where(np.any(track != 0, axis=1), 0, -1)) for track in looks.tracks]
-    if not any(len(seconds) for _, seconds in tracks):
-        return _cut(looks.mixture, np.where(looks.heard, 0, -1))
-    return np.concatenate([vectors for vectors, _ in tracks]), np.concatenate([seconds for _, seconds in tracks])
-
-
-def _alone(looks: Looks) -> NDArray[np.int64]:
-    """(n,) the track that one voice dominates; -1 where there is none or several are loud."""
-    levels = np.sort(levels_db(looks.powers), axis=0)
-    clear = levels[-1] - levels[-2] >= _DOMINANT_DB if len(levels) > 1 else np.ones(looks.n, np.bool_)
-    return np.where(looks.heard & clear, np.argmax(levels_db(looks.powers), axis=0), -1)
+    """Vectors of stretches in which one voice speaks alone, and their seconds."""
+    levels = levels_db(looks.powers)
+    ranked = np.sort(levels, axis=0)
+    clear = ranked[-1] - ranked[-2] >= _DOMINANT_DB if len(ranked) > 1 else np.ones(looks.n, np.bool_)
+    return _cut(looks.mixture, np.where(looks.heard & clear, np.argmax(levels, axis=0), -1))
 
 
 def _cut(vectors: Vectors, label: NDArray[np.int64]) -> tuple[Vectors, NDArray[np.float64]]:

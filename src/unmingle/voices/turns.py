@@ -14,17 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmingle.voices.encoder import Vectors
-from unmingle.voices.looks import TICKS, Looks, levels_db
+from unmingle.voices.looks import Looks, levels_db
 
 NOBODY = -1
 
-_LIKENESS = 12.0  # weight of what voices sound like
+_LIKENESS = 20.0  # weight of what voices sound like
 _AUDIBLE_DB, _SOFTNESS_DB, _CLEAREST = -9.0, 4.0, 2.0  # a track this much below the loudest may be leakage or a voice
 _CHANGE = 2.0  # cost of any change of who speaks
 _MOVE = 3.0  # cost of a person who goes on speaking on another track
 _STRANGER = 0.2  # likeness of many pairs of different people
 _MOST_STATES = 150
-_SHIFT = 4  # ticks that a change may lie before or after the look at which it was found
 
 
 def follow(looks: Looks, centres: Vectors) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -42,29 +41,6 @@ def follow(looks: Looks, centres: Vectors) -> tuple[NDArray[np.int64], NDArray[n
     scores = _scores(looks, centres, states)
     path = _best_path(scores, _costs(states))
     return states[path], _margins(looks, centres, states[path])
-
-
-def to_ticks(course: NDArray[np.int64], looks: Looks) -> NDArray[np.int64]:
-    """(n, n_src) looks -> (n * TICKS, n_src) ticks: every change is put where the tracks rise, fall or pause nearby."""
-    levels = np.log10(looks.powers.T + 1e-10)  # (ticks, n_src)
-    ticks = np.repeat(course, TICKS, axis=0)
-    before = 0
-    for change in np.flatnonzero(np.any(course[1:] != course[:-1], axis=1)) + 1:
-        centre = change * TICKS
-        first, last = max(before + 1, centre - _SHIFT), min(len(ticks) - 1, centre + _SHIFT)
-        best = max(range(first, last + 1), key=lambda tick: _fit(levels, tick, course[change - 1], course[change]))
-        ticks[min(best, centre) : max(best, centre)] = course[change] if best < centre else course[change - 1]
-        before = best
-    return ticks
-
-
-def _fit(levels: NDArray[np.float64], tick: int, old: NDArray[np.int64], new: NDArray[np.int64]) -> float:
-    """How well a change at this tick agrees with the levels: tracks that get a voice rise, others pause."""
-    past, future = levels[max(0, tick - 3) : tick].mean(axis=0), levels[tick : tick + 3].mean(axis=0)
-    begins, ends = (old == NOBODY) & (new != NOBODY), (old != NOBODY) & (new == NOBODY)
-    pauses = ~begins & ~ends & (old != new)
-    quiet = -levels[max(0, tick - 1) : tick + 1].mean(axis=0)
-    return float((future - past)[begins].sum() + (past - future)[ends].sum() + quiet[pauses].sum())
 
 
 def _states(n_src: int, k: int) -> NDArray[np.int64]:
