@@ -80,7 +80,9 @@ def separate(
     ] = None,
     format: Annotated[TrackFormat, typer.Option("--format", help="Format of the tracks.")] = "wav",  # noqa: A002
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are already there.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Skip the recordings that are done.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Skip the recordings that are done; go on with one half done.")
+    ] = False,
     plot: Annotated[bool, typer.Option("--plot", help="Also draw the recording and its tracks.")] = False,
     keep_residual: Annotated[
         bool,
@@ -169,7 +171,7 @@ def _run(jobs: Sequence[Job], settings: Settings, looking: Looking, *, quiet: bo
             _print(outcome, quiet=quiet)
     except KeyboardInterrupt:
         done = len(outcomes)
-        note(f"Interrupted: {done} of {len(jobs)} recordings are complete{_HOW_TO_GO_ON if len(jobs) > 1 else ''}.")
+        note(f"Interrupted: {done} of {len(jobs)} recordings are complete{_HOW_TO_GO_ON}.")
         raise
     if len(jobs) > 1:
         _summarise(outcomes)
