@@ -16,7 +16,7 @@ from unmingle.evaluation.activity import assign
 
 FRAME_SECONDS = 0.5
 
-_AUDIBLE = 10 ** (-30 / 10)  # power relative to a talker's average, from which a frame holds his speech
+_AUDIBLE = 10 ** (-20 / 10)  # power relative to a talker's average, from which a frame holds his speech
 _LOST = 10 ** (-20 / 10)  # share of a talker's power below which no track has him
 _RIDGE = 1e-3
 
