@@ -31,6 +31,7 @@ VARIANTS = {
     "strided bins": {"stride": 2},
     "odd hop": {"hop": 5, "dc": "remove"},
     "half hop": {"hop": 8, "gate": "sigmoid"},
+    "masks": {"output": "mask", "overlap": False},
 }
 LENGTH = 4 * 2 * TINY.segment_size + 75
 
@@ -238,6 +239,15 @@ def test_an_offset_is_taken_out_of_the_estimates_on_request():
     assert offsets[1] < 0.05 * offsets[0]
 
 
+@torch.inference_mode()
+def test_a_network_of_masks_begins_by_sharing_the_mixture_out_at_any_level():
+    model, mixture = network(output="mask"), noise(1, LENGTH)
+    for level in (1e-3, 1.0, 30.0):
+        estimates = model(level * mixture)
+        torch.testing.assert_close(estimates.mean(1), level * mixture / 2, rtol=0, atol=0.4 * level)
+        assert (estimates - level * mixture / 2).std() < 0.2 * level
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -252,6 +262,9 @@ def test_an_offset_is_taken_out_of_the_estimates_on_request():
         ({"form": "strikt"}, "did you mean 'strict'"),
         ({"deconv_lookahead": 2}, "0, 1"),
         ({"form": "published", "attn_context": 5, "overlap": False}, "overlap, attn_context"),
+        ({"form": "published", "output": "mask"}, "output"),
+        ({"output": "mask", "deconv_lookahead": 1}, "so take 0"),
+        ({"output": "masks"}, "did you mean 'mask'"),
         ({"dropout": 1.0}, "dropout is 1"),
     ],
 )

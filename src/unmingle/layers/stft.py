@@ -76,6 +76,15 @@ def hann(window: int, *, like: Tensor) -> Tensor:
     return torch.hann_window(window, dtype=like.dtype, device=like.device)
 
 
+def masked(planes: Tensor, mask: Tensor) -> Tensor:
+    """Product of complex numbers: (B, 2, T, F) planes and (B, S, 2, T, F) masks -> (B, S, 2, T, F)."""
+    real, imaginary = planes.unsqueeze(1).unbind(2)
+    mask_real, mask_imaginary = mask.unbind(2)
+    return torch.stack(
+        [real * mask_real - imaginary * mask_imaginary, real * mask_imaginary + imaginary * mask_real], dim=2
+    )
+
+
 def without_offset(planes: Tensor) -> Tensor:
     """Planes without what a constant signal looks like: (1, -1/2) in the real parts of the two lowest bins.
 

@@ -29,7 +29,7 @@ from unmingle.layers.live_stft import LiveFrames, LiveState
 from unmingle.layers.norm import ChannelNorm
 from unmingle.layers.recurrent import FoldTaps, TapLSTM, padded_length
 from unmingle.layers.segments import LSTMState, MemoryState, SegmentLSTM, SegmentMemory
-from unmingle.layers.stft import STFT, without_offset
+from unmingle.layers.stft import STFT, masked, without_offset
 from unmingle.models.base import FrameStreamingModel, check_mixture
 from unmingle.presets.tfacm import TFACMConfig
 
@@ -203,6 +203,8 @@ class TFACM(FrameStreamingModel):
         self.idle = nn.ParameterDict({"gain": torch.ones(1), "bias": torch.zeros(1)})  # published files hold them
         for parameter in self.decoder.conv.parameters():  # it stands for a transposed convolution, which begins larger
             nn.init.uniform_(parameter, -((9 * 2 * config.n_src) ** -0.5), (9 * 2 * config.n_src) ** -0.5)
+        if config.output == "mask":
+            self._begin_with_even_shares()
         # The last layer of the published form looks one frame ahead without saying so.
         self.lookahead = 1 if config.form == "published" else config.deconv_lookahead
         self.live = LiveFrames(
@@ -230,7 +232,7 @@ class TFACM(FrameStreamingModel):
             if number < len(self.blocks):
                 starts = self.memory(ends, shift=self.config.memory_shift)
         ahead = F.pad(x, (0, 0, 0, 0, 0, self.lookahead))
-        planes = self._planes(self.decoder(ahead)[:, self.lookahead :])  # (B, S, 2, T, F)
+        planes = self._planes(self.decoder(ahead)[:, self.lookahead :], planes)  # (B, S, 2, T, F)
         return self.transform.inverse(planes.flatten(0, 1), time).unflatten(0, planes.shape[:2])
 
     def unused_parameters(self) -> frozenset[str]:
@@ -276,7 +278,7 @@ class TFACM(FrameStreamingModel):
         if last:
             parts.append(x.new_zeros(len(x), self.lookahead, *x.shape[2:]))
         y, decoder = self.decoder.step(torch.cat(parts, dim=1), state.decoder)
-        planes = self._planes(y[:, self.lookahead :] if first == 0 else y)
+        planes = self._planes(y[:, self.lookahead :] if first == 0 else y, planes)
         return planes, NetworkState(encoder, blocks, memories, decoder)
 
     @property
@@ -311,7 +313,15 @@ class TFACM(FrameStreamingModel):
                 heard.append(memory)
         return tuple(after), tuple(heard)
 
-    def _planes(self, y: Tensor) -> Tensor:
-        """(B, T, F, 2S) -> (B, S, 2, T, F)."""
+    def _planes(self, y: Tensor, mixture: Tensor) -> Tensor:
+        """(B, T, F, 2S), what the last layer gives, and the mixture's (B, 2, T, F) -> (B, S, 2, T, F)."""
         planes = y.permute(0, 3, 1, 2).unflatten(1, (-1, 2))
+        planes = masked(mixture, planes) if self.config.output == "mask" else planes
         return without_offset(planes) if self.config.dc == "remove" else planes
+
+    def _begin_with_even_shares(self) -> None:
+        """First masks near 1 / S, so that training begins with estimates of the right level."""
+        bias = cast(Tensor, self.decoder.conv.bias)
+        with torch.no_grad():
+            self.decoder.conv.weight.mul_(0.1)
+            bias.zero_()[::2] = 1 / self.config.n_src

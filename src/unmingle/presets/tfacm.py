@@ -10,8 +10,15 @@ from unmingle.errors import ConfigError, did_you_mean
 Form = Literal["strict", "published"]
 Gate = Literal["prelu", "sigmoid"]
 DC = Literal["keep", "remove"]
+Output = Literal["spectrum", "mask"]
 
-_CHOICES = {"form": get_args(Form), "gate": get_args(Gate), "dc": get_args(DC), "deconv_lookahead": (0, 1)}
+_CHOICES = {
+    "form": get_args(Form),
+    "gate": get_args(Gate),
+    "dc": get_args(DC),
+    "output": get_args(Output),
+    "deconv_lookahead": (0, 1),
+}
 _AT_LEAST_ONE = (
     "sample_rate",
     "n_src",
@@ -25,7 +32,7 @@ _AT_LEAST_ONE = (
     "segment_size",
 )
 # What the published form has no choice about.
-_STRICT_ONLY = {"overlap": True, "deconv_lookahead": 0, "attn_context": None}
+_STRICT_ONLY = {"overlap": True, "deconv_lookahead": 0, "attn_context": None, "output": "spectrum"}
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,8 @@ class TFACMConfig:
             memory of a stream grows without end.
         dc: `remove` takes the constant part out of every frame of the estimates. A loss that ignores the means of
             signals leaves an offset free, and the networks fill it.
+        output: what the last layer gives of each source: its `spectrum`, as published, or a complex `mask` for the
+            spectrum of the mixture. The blocks hear shapes and not levels, so that a spectrum's level is learned late.
         dropout: in training, on the product of the gate's arms.
         eps: added to the variance in the norms, those of the segments and the memory excepted (1e-8).
 
@@ -78,6 +87,7 @@ class TFACMConfig:
     deconv_lookahead: Literal[0, 1] = 0
     attn_context: int | None = None
     dc: DC = "keep"
+    output: Output = "spectrum"
     dropout: float = 0.1
     eps: float = 1e-5
 
@@ -123,6 +133,8 @@ class TFACMConfig:
         changed = [name for name, value in _STRICT_ONLY.items() if getattr(self, name) != value]
         if self.form == "published" and changed:
             raise ConfigError(f"form 'published' with {', '.join(changed)}; only form 'strict' has that choice")
+        if self.output == "mask" and self.deconv_lookahead:
+            raise ConfigError("output 'mask' with deconv_lookahead 1; a mask is for the frame at hand, so take 0")
 
     @property
     def causal(self) -> bool:
@@ -171,7 +183,15 @@ class TFACMConfig:
 
 
 _LIVE = TFACMConfig(
-    window=160, hop=80, channels=48, stride=4, segment_size=50, overlap=False, attn_context=100, dc="remove"
+    window=160,
+    hop=80,
+    channels=32,
+    stride=4,
+    segment_size=50,
+    overlap=False,
+    attn_context=100,
+    dc="remove",
+    output="mask",
 )
 
 # "tfacm" is the published size, alike in the three published settings. "tfacm-stream" is the same network, hearing one
@@ -182,5 +202,5 @@ PRESETS: dict[str, TFACMConfig] = {
     "tfacm-published": TFACMConfig(form="published"),
     "tfacm-stream": TFACMConfig(attn_context=1000, dc="remove"),
     "tfacm-live": _LIVE,
-    "tfacm-live-16k": replace(_LIVE, sample_rate=16_000, window=320, hop=160, channels=32),
+    "tfacm-live-16k": replace(_LIVE, sample_rate=16_000, window=320, hop=160),
 }
