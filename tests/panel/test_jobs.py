@@ -48,7 +48,8 @@ def run(tmp_path: Path) -> Run:
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    found = folder.iterdir() if folder.exists() else []
+    return sorted(path.name for path in found if path.suffix != ".rttm")
 
 
 def done(outcome: Outcome) -> dict[str, Any]:
@@ -83,6 +84,7 @@ def test_every_face_gets_the_voice_of_its_mouth(
     assert all(face["confidence"] > 0.9 for face in report["faces"])
     assert (report["method"], report["warnings"], report["video_size"]) == ("ear", [], [128, 64])
     assert report["settings"]["faces"] == "auto"
+    assert {turn["track"] for turn in report["segments"]} <= {"face1", "face2"}
     assert report["faces"][0]["intervals"] == [[0.0, 6.0]]
     assert json.loads((tmp_path / "out" / "talk.separation.json").read_text()) == json.loads(json.dumps(report))
     total = sum(read_audio(tmp_path / "out" / f"talk_face{k}.wav").samples[0] for k in (1, 2))
@@ -155,6 +157,9 @@ def test_people_who_change_places_share_their_voice_between_two_faces(
     assert any("face1 and face4 are never seen together and share one voice" in one for one in report["warnings"])
     total = sum(read_audio(tmp_path / "out" / f"talk_face{k}.wav").samples[0] for k in (1, 2, 3, 4))
     np.testing.assert_allclose(total, read_audio(talk.path).samples[0], atol=4e-4)
+    turns = report["segments"]
+    assert all(turn["end"] <= 8.0 for turn in turns if turn["track"] in ("face1", "face2"))
+    assert all(turn["start"] >= 8.0 for turn in turns if turn["track"] in ("face3", "face4"))
     late = read_audio(tmp_path / "out" / "talk_face1.wav").samples[0, int(8.1 * 16_000) :]
     assert np.abs(late).max() == 0.0
 

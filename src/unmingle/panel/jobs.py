@@ -169,7 +169,7 @@ def _hear(
         resume=settings.resume,
         progress=progress,
     )
-    return hand_out(sound, seen, stem=job.stem)
+    return hand_out(sound, seen, job, folder)
 
 
 def _render(

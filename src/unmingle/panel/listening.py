@@ -14,6 +14,7 @@ from unmingle.audio.formats import TrackFormat, choose_subtype
 from unmingle.audio.io import AudioReader
 from unmingle.audio.levels import FLOOR_DBFS, power_dbfs
 from unmingle.audio.writing import AudioWriter
+from unmingle.inference.inputs import Job
 from unmingle.inference.report import SeparationReport, Track
 from unmingle.panel import agreement, timeline
 from unmingle.panel.assignment import assign
@@ -21,6 +22,7 @@ from unmingle.panel.clock import Powers, tick_powers
 from unmingle.panel.report import HeardFace
 from unmingle.panel.wording import about_faces
 from unmingle.video.tracks import FaceReport, FaceTrack
+from unmingle.voices.rttm import Turn
 
 CERTAINTY = 0.6
 """Log odds per unit of score; two faces in a studio would allow 0.9 (benchmarks/panel.py)."""
@@ -65,18 +67,19 @@ def track_powers(paths: Sequence[Path], *, n_ticks: int) -> Powers:
     for path in paths:
         with AudioReader(path) as reader:
             powers.append(tick_powers(reader.blocks(_BLOCK), sample_rate=reader.sample_rate, n_ticks=n_ticks))
-    return np.concatenate(powers)
+    return np.concatenate(powers) if powers else np.zeros((0, n_ticks))
 
 
 def hand_out(
-    report: SeparationReport, seen: FaceReport, *, stem: str
+    report: SeparationReport, seen: FaceReport, job: Job, folder: Path
 ) -> tuple[SeparationReport, list[HeardFace], list[str]]:
     """Turn the tracks of voices into tracks of faces, in the folder where they lie.
 
     Args:
         report: a separation by ear into files.
         seen: the faces.
-        stem: what the names of the files begin with.
+        job: gives the tracks their names and their format.
+        folder: where they lie.
 
     Returns:
         The report of the new tracks, the faces, and what is to be said about them.
@@ -85,41 +88,68 @@ def hand_out(
     rest = [track for track in report.tracks if track.name == "residual"]
     powers = track_powers([_path(track) for track in voices], n_ticks=max(1, seen.n_frames))
     faces = match(seen.tracks, [voice.name for voice in voices], powers)
-    given: dict[str, Track] = {}
-    nobodys: list[Track] = []
-    for voice, power in zip(voices, powers, strict=True):
-        owners = [face for face in faces if face.voice == voice.name]
-        given |= {track.name: track for track in _of_faces(voice, owners, power, stem)}
-        if not owners and _NUMBERED.fullmatch(voice.name):
-            nobodys.append(_renamed(voice, f"offscreen{len(nobodys) + 1}", stem))
-        elif not owners:
-            nobodys.append(voice)  # it was enrolled, and has a name of its own
+    shares = _shares([voice.name for voice in voices], faces)
+    tracks = {
+        track.name: track
+        for voice, power in zip(voices, powers, strict=True)
+        for track in _divide(voice, shares[voice.name], power, job.stem)
+    }
     for face in faces:
         if face.voice is None:
-            given[face.name] = _silence(face.name, report, like=_path(voices[0]), stem=stem)
-    tracks = [*(given[face.name] for face in faces), *nobodys, *rest]
-    return (
-        replace(report, tracks=tracks),
-        faces,
-        about_faces(faces, n_voices=len(voices), nobodys=[track.name for track in nobodys]),
-    )
+            tracks[face.name] = _silence(folder / f"{job.stem}_{face.name}.{job.format}", face.name, report)
+    nobodys = [name for name in tracks if name not in {face.name for face in faces}]
+    ordered = [*(tracks[face.name] for face in faces), *(tracks[name] for name in nobodys), *rest]
+    said = about_faces(faces, n_voices=len(voices), nobodys=nobodys)
+    return replace(report, tracks=ordered, segments=_turns(report.segments, shares)), faces, said
 
 
-def _of_faces(voice: Track, faces: Sequence[HeardFace], powers: NDArray[np.float64], stem: str) -> list[Track]:
-    """The track of a voice as that of its face; in parts, when several faces share it."""
-    if len(faces) <= 1:
-        return [_renamed(voice, face.name, stem) for face in faces]
-    parts = timeline.share_out([face.track for face in faces])
-    tracks = [_part(voice, face, stretches, powers, stem) for face, stretches in zip(faces, parts, strict=True)]
+_Share = tuple[str, Sequence[timeline.Stretch]]
+"""The name of a track, and when it has its voice."""
+
+
+def _shares(voices: Sequence[str], faces: Sequence[HeardFace]) -> dict[str, list[_Share]]:
+    """Who has each voice when: its face, its faces in turn, or nobody who is seen."""
+    shares: dict[str, list[_Share]] = {}
+    n_nobodys = 0
+    for voice in voices:
+        owners = [face for face in faces if face.voice == voice]
+        if len(owners) > 1:
+            parts = timeline.share_out([face.track for face in owners])
+            shares[voice] = [(face.name, part) for face, part in zip(owners, parts, strict=True)]
+            continue
+        name = owners[0].name if owners else voice  # a voice that was enrolled keeps its own name
+        if not owners and _NUMBERED.fullmatch(voice):
+            n_nobodys += 1
+            name = f"offscreen{n_nobodys}"
+        shares[voice] = [(name, [(-np.inf, np.inf)])]
+    return shares
+
+
+def _turns(segments: Sequence[Turn], shares: dict[str, list[_Share]]) -> list[Turn]:
+    """Who speaks when, by the names of the new tracks."""
+    return [
+        replace(turn, start=max(turn.start, begin), end=min(turn.end, end), track=name)
+        for turn in segments
+        for name, stretches in shares.get(turn.track, [])
+        for begin, end in stretches
+        if min(turn.end, end) > max(turn.start, begin)
+    ]
+
+
+def _divide(voice: Track, shares: Sequence[_Share], powers: NDArray[np.float64], stem: str) -> list[Track]:
+    """The track of a voice under its new name; in parts, when several faces share it."""
+    if len(shares) == 1:
+        return [_renamed(voice, shares[0][0], stem)]
+    tracks = [_part(voice, name, stretches, powers, stem) for name, stretches in shares]
     _path(voice).unlink()
     return tracks
 
 
 def _part(
-    voice: Track, face: HeardFace, stretches: Sequence[timeline.Stretch], powers: NDArray[np.float64], stem: str
+    voice: Track, name: str, stretches: Sequence[timeline.Stretch], powers: NDArray[np.float64], stem: str
 ) -> Track:
     """What is heard of a voice while one of its faces has it."""
-    path = _named(_path(voice), face.name, stem)
+    path = _named(_path(voice), name, stem)
     with AudioReader(_path(voice)) as reader, _writer(path, reader.sample_rate, reader.info.subtype) as writer:
         position = 0
         for block in reader.blocks(_BLOCK):
@@ -130,16 +160,15 @@ def _part(
     active = own > _ACTIVE * np.percentile(powers, 95)
     return replace(
         voice,
-        name=face.name,
+        name=name,
         level_dbfs=round(power_dbfs(float(own.mean())), 2),
         active_seconds=round(float(active.sum()) / timeline.CLOCK_RATE, 2),
         path=path,
     )
 
 
-def _silence(name: str, report: SeparationReport, *, like: Path, stem: str) -> Track:
+def _silence(path: Path, name: str, report: SeparationReport) -> Track:
     """A silent track for a face without a voice, as long as the others."""
-    path = _named(like, name, stem)
     with _writer(path, report.sample_rate, "PCM_16") as writer:
         for start in range(0, report.n_samples, _BLOCK):
             writer.write(np.zeros((1, min(_BLOCK, report.n_samples - start)), np.float32))
