@@ -99,7 +99,13 @@ def identify(heard: Heard, options: SeparationOptions, enrolled: Sequence[Enroll
         SignalError: none of the voices that alone are wanted is in the recording.
     """
     store, sample_rate = heard.store, heard.sample_rate
-    looks = look(store.read, store.n_samples, sample_rate=sample_rate, speech=_find_speech(store, sample_rate))
+    looks = look(
+        store.read,
+        store.n_samples,
+        sample_rate=sample_rate,
+        speech=_find_speech(store, sample_rate),
+        vectors=bool(enrolled) or not _fits(heard, options),
+    )
     voices = _count(looks, store.n_src, options)
     if len(voices) == 0 and options.n_speakers in ("auto", 1):
         plan, centres = _together(looks, store.n_src), voices.centres
@@ -142,8 +148,13 @@ def _is_straight(voices: Voices, heard: Heard, options: SeparationOptions) -> bo
         return len(voices) == 0 or (len(voices) == n_src and not voices.alone)
     if options.n_speakers not in (None, n_src):
         return len(voices) == 0
-    one_window = heard.store.n_samples <= options.window_seconds * heard.sample_rate
-    return one_window or len(voices) < n_src or not voices.alone
+    return _fits(heard, options) or len(voices) < n_src or not voices.alone
+
+
+def _fits(heard: Heard, options: SeparationOptions) -> bool:
+    """Whether the network itself heard all there is: everybody on a track of his own, in one window."""
+    as_many = options.n_speakers in (None, heard.store.n_src)
+    return as_many and heard.store.n_samples <= options.window_seconds * heard.sample_rate
 
 
 def _straight(looks: Looks, confidence: list[float | None]) -> Plan:

@@ -59,23 +59,24 @@ class Looks:
         return np.any(self.mixture != 0.0, axis=1)
 
 
-def look(read: Read, n_samples: int, *, sample_rate: int, speech: NDArray[np.bool_]) -> Looks:
+def look(read: Read, n_samples: int, *, sample_rate: int, speech: NDArray[np.bool_], vectors: bool = True) -> Looks:
     """Go through separated tracks once.
 
     Args:
         read: gives the tracks.
         n_samples: their length.
         sample_rate: Hz.
-        speech: (ticks,) whether anybody speaks, as `activity.find_speech` says.
+        speech: (ticks,) whether anybody speaks, as `activity.SpeechFinder` found.
+        vectors: make them; without, which is much faster, all are zero.
     """
     hop = round(HOP_SECONDS * sample_rate)
     n = max(1, -(-n_samples // hop))
     speech = np.pad(speech[: n * TICKS], (0, max(0, n * TICKS - len(speech))))
     edges = [*range(0, n, _CHUNK), n]
     powers = np.concatenate([_powers(read(a * hop, b * hop), hop) for a, b in pairwise(edges)], axis=1)
-    wanted = _wanted(levels_db(powers), speech)
-    vectors = [_vectors(read, a, b, wanted[:, a:b], sample_rate) for a, b in pairwise(edges)]
-    mixture, *tracks = np.concatenate(vectors, axis=1)
+    wanted = _wanted(levels_db(powers), speech) & vectors
+    found = [_vectors(read, a, b, wanted[:, a:b], sample_rate) for a, b in pairwise(edges)]
+    mixture, *tracks = np.concatenate(found, axis=1)
     return Looks(mixture, np.stack(tracks), powers, speech)
 
 
