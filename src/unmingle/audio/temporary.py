@@ -72,7 +72,7 @@ def sweep(folder: Path) -> None:
 def _locked(path: Path) -> int | None:
     """A descriptor that holds the lock; None where files cannot be locked."""
     while True:
-        descriptor = os.open(path, os.O_CREAT | os.O_RDWR)
+        descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
         if locks is None:
             os.close(descriptor)
             return None
