@@ -48,7 +48,9 @@ export function drawWhole(canvas, samples) {
     const column = Math.floor((i * columns) / samples.length);
     peaks[column] = Math.max(peaks[column], Math.abs(samples[i]));
   }
-  bars(canvas, columns, (column) => peaks[column]);
+  const draw = () => bars(canvas, columns, (column) => peaks[column]);
+  new ResizeObserver(draw).observe(canvas); // the first time at once
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
 }
 
 function bars(canvas, columns, peak) {
