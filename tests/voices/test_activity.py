@@ -1,0 +1,48 @@
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from unmingle.audio.io import read_audio
+from unmingle.voices import activity
+from unmingle.voices.activity import TICK_SECONDS, SpeechFinder
+
+RATE = 16_000
+READER = Path(__file__).parents[2] / "examples" / "two-voices" / "reference_1.flac"
+
+
+def find(samples: np.ndarray, *, cuts: tuple[int, ...] = ()) -> np.ndarray:
+    finder = SpeechFinder(RATE)
+    for piece in np.split(samples, cuts):
+        finder.push(piece)
+    finder.push(samples[:0], last=True)
+    return finder.found()
+
+
+@pytest.fixture(params=["silero-vad", "loudness"])
+def method(request, monkeypatch):
+    if request.param == "loudness":
+        monkeypatch.setattr(activity, "_silero", lambda: None)
+    elif find_spec("silero_vad") is None:
+        pytest.skip("the extra `voices` is not installed")
+    assert SpeechFinder(RATE).method == request.param
+
+
+@pytest.mark.usefixtures("method")
+def test_speech_is_told_from_the_pause_after_it():
+    voice = read_audio(READER).samples[0][RATE : 4 * RATE]
+    rng = np.random.default_rng(0)
+    samples = np.concatenate([voice, np.zeros(2 * RATE)]) + 1e-4 * rng.standard_normal(5 * RATE)
+    samples = samples.astype(np.float32)
+    speech = find(samples)
+    assert len(speech) == pytest.approx(5 / TICK_SECONDS, abs=1)
+    assert speech[:30].mean() > 0.8
+    assert speech[34:].mean() < 0.1
+    np.testing.assert_array_equal(find(samples, cuts=(100, 7000, 33_333)), speech)
+
+
+@pytest.mark.usefixtures("method")
+def test_silence_and_nothing_are_no_speech():
+    assert not find(np.zeros(RATE, np.float32)).any()
+    assert len(find(np.zeros(0, np.float32))) == 0
