@@ -243,6 +243,11 @@ def test_without_opencv_the_extra_is_named(tmp_path: Path, write_video: Write, m
             "has none",
         ),
         ('{"picture": [64, 48], "duration": 0.04, "faces": [{"intervals": [], "boxes": [null]}]}', "never seen"),
+        (
+            '{"picture": [64, 48], "duration": 1, "faces": [{"intervals": [[-1, 1]], "boxes": []}]}',
+            "from -1 to 1 s of 1",
+        ),
+        ('{"picture": [64, 48], "duration": 1, "faces": [{"name": "../a", "intervals": [], "boxes": []}]}', "no name"),
     ],
 )
 def test_what_is_wrong_in_a_file_of_faces_is_said(content: str, words: str, tmp_path: Path) -> None:

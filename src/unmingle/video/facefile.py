@@ -12,12 +12,14 @@ Lists of frames hold one entry per tick from the beginning to `duration`, null w
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from unmingle.errors import FaceError, MissingFileError, OutputError, OutputExistsError
 from unmingle.video.assembly import held
@@ -28,6 +30,7 @@ from unmingle.video.packages import opencv
 from unmingle.video.tracks import CLOCK_RATE, FaceReport, FaceTrack
 
 FORMAT = "unmingle-faces-1"
+_NAME = re.compile(r"[\w-]{1,60}")
 _LONGEST = 100 * 3600.0  # seconds; a longer duration is a mistake
 
 
@@ -68,7 +71,7 @@ def write_faces(report: FaceReport, json_path: str | Path, *, source: str = "", 
         face |= {
             "boxes": _listed(track.boxes, track, digits=1),
             "mouths": _listed(track.mouths, track, digits=2),
-            "mouth_opening": _listed(np.nan_to_num(track.mouth_opening, nan=-1.0), track, digits=4),
+            "mouth_opening": _listed(track.mouth_opening, track, digits=4),
         }
     write_whole(Path(json_path), (json.dumps(described, ensure_ascii=False) + "\n").encode(), overwrite=overwrite)
 
@@ -119,6 +122,8 @@ def read_faces(json_path: str | Path) -> FaceReport:
             raise ValueError(f"a duration of {duration:g} s")
         n_frames = round(duration * CLOCK_RATE)
         tracks = [_track(face, number, n_frames) for number, face in enumerate(found["faces"], start=1)]
+        if len({track.name for track in tracks}) < len(tracks):
+            raise ValueError("two faces have the same name")
         shots, warnings = (
             [float(time) for time in found.get("shots", ())],
             [str(one) for one in found.get("warnings", ())],
@@ -145,30 +150,46 @@ def _describe(track: FaceTrack) -> dict[str, Any]:
 
 
 def _listed(values: Floats, track: FaceTrack, *, digits: int) -> list[Any]:
+    known = track.present & np.isfinite(values.reshape(len(values), -1)).all(axis=1)
     rounded = np.round(values.astype(np.float64), digits).tolist()
-    return [value if seen and value != -1.0 else None for value, seen in zip(rounded, track.present, strict=True)]
+    return [value if there else None for value, there in zip(rounded, known, strict=True)]
 
 
 def _track(face: Mapping[str, Any], number: int, n_frames: int) -> FaceTrack:
     name = str(face.get("name", f"face{number}"))
-    present = np.zeros(n_frames, np.bool_)
-    for start, end in face["intervals"]:
-        present[round(start * CLOCK_RATE) : round(end * CLOCK_RATE)] = True
-    if not present.any():
-        raise ValueError(f"{name} is never seen between 0 and {n_frames / CLOCK_RATE:g} s")
-    boxes = _array(face["boxes"], (n_frames, 4), f"boxes of {name}")
-    if not (boxes[present, 2:] > 0).all():
-        raise ValueError(f"boxes of {name}: a frame in which it is seen has none")
-    boxes = held(boxes, present)
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is no name of a face; use letters, digits, - and _")
+    present = _presence(face["intervals"], n_frames, name)
+    boxes = _frames(face["boxes"], present, f"boxes of {name}")
+    if not (boxes[:, 2:] > 0).all():
+        raise ValueError(f"boxes of {name}: width and height must be above 0")
     mouths, opening = squares_from_boxes(boxes), np.full(n_frames, np.nan, np.float32)
     if "mouths" in face:
-        mouths = _array(face["mouths"], (n_frames, 4), f"mouths of {name}")
-        if not np.isfinite(mouths[present]).all():
-            raise ValueError(f"mouths of {name}: a frame in which it is seen has none")
+        mouths = _frames(face["mouths"], present, f"mouths of {name}")
     if "mouth_opening" in face:
-        opening = np.where(present, _array(face["mouth_opening"], (n_frames,), f"mouth_opening of {name}"), np.nan)
+        opening[present] = _array(face["mouth_opening"], (n_frames,), f"mouth_opening of {name}")[present]
     share = float(face.get("interpolated_share", 0.0))
-    return FaceTrack(name, present, boxes, opening.astype(np.float32), held(mouths, present), interpolated_share=share)
+    return FaceTrack(name, present, boxes, opening, mouths, interpolated_share=share)
+
+
+def _presence(intervals: Sequence[Sequence[float]], n_frames: int, name: str) -> NDArray[np.bool_]:
+    present = np.zeros(n_frames, np.bool_)
+    for start, end in intervals:
+        first, last = round(start * CLOCK_RATE), round(end * CLOCK_RATE)
+        if not 0 <= first < last <= n_frames:
+            raise ValueError(f"{name} is seen from {start:g} to {end:g} s of {n_frames / CLOCK_RATE:g} s")
+        present[first:last] = True
+    if not present.any():
+        raise ValueError(f"{name} is never seen")
+    return present
+
+
+def _frames(values: Sequence[Any], present: NDArray[np.bool_], what: str) -> Floats:
+    """Four numbers for every frame in which the face is seen, held where it is not."""
+    array = _array(values, (len(present), 4), what)
+    if not np.isfinite(array[present]).all():
+        raise ValueError(f"{what}: a frame in which it is seen has none")
+    return held(array, present)
 
 
 def _array(values: Sequence[Any], shape: tuple[int, ...], what: str) -> Floats:
