@@ -152,7 +152,7 @@ def test_a_video_is_separated_by_the_lips_it_shows(
         return FaceReport(faces, 5.0, (128, 64))
 
     monkeypatch.setattr(unmingle.video.faces, "find_faces", find_faces)
-    options = SeparationOptions(keep_residual=True)
+    options = SeparationOptions(keep_residual=True, n_speakers=3)
     outcome = attempt(Job(talk.path, tmp_path / "out"), Settings(model, options), Looking(faces=2, render="faces"))
     assert outcome.report is not None, outcome.error
     assert (asked["n_faces"], asked["crops"]) == (2, True)
@@ -162,6 +162,7 @@ def test_a_video_is_separated_by_the_lips_it_shows(
     np.testing.assert_allclose(sum(tracks), read_audio(talk.path).samples[0], atol=2e-4)
     assert np.abs(tracks[0] - tracks[1]).max() > 1e-4
     assert (tmp_path / "out" / "talk_face2.mp4").is_file()
+    assert "3 people were said to speak, but 2 faces were listened to (--faces)" in outcome.report["warnings"]
 
 
 def test_the_lips_of_nobody_separate_nothing(

@@ -45,14 +45,14 @@ def choose_model(
         name_or_path: see `load_model`.
         n_src: speakers, when their number was given.
         device: where its network shall run.
-        seeing: take a model that wants to see the speakers.
+        seeing: take a model that wants to see the speakers, whose faces then say how many there are.
 
     Raises:
         ConfigError: it wants to see the speakers and is not shown any.
         UnknownModelError, CheckpointError: there is no such model, or its weights cannot be used.
     """
     model = load_model(name_or_path, device=device)
-    if seeing and n_src is None and is_audio_visual(model.config):
+    if seeing and is_audio_visual(model.config):
         return model
     if name_or_path is None and n_src not in (None, model.n_src):
         fitting = [entry.name for entry in list_models() if entry.bundled and entry.n_src == n_src]

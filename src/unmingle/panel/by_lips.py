@@ -27,7 +27,7 @@ from unmingle.inference import engine
 from unmingle.inference.handle import Model
 from unmingle.inference.inputs import Job
 from unmingle.inference.jobs import Settings
-from unmingle.inference.report import Progress, SeparationReport, Track
+from unmingle.inference.report import Progress, SeparationOptions, SeparationReport, Track
 from unmingle.inference.routing import Routing
 from unmingle.inference.store import TrackStore
 from unmingle.inference.trackfiles import TrackFiles, track_paths
@@ -78,7 +78,7 @@ def separate_by_lips(
             together.append(np.concatenate([voice.read(start, stop) for voice in voices]))
         report = _finish(job, settings, source, together, names, folder)
     faces = [HeardFace(face, agreement.talks(face), face.name, None) for face in seen.tracks]
-    return report, faces, [sentence for face in faces for sentence in _about(face)]
+    return report, faces, [*_about_people(settings.options, len(faces)), *_about_absences(faces)]
 
 
 class _Sound:
@@ -175,10 +175,24 @@ def _tracks(
     ]
 
 
-def _about(face: HeardFace) -> list[str]:
-    if face.track.present.all():
-        return []
-    return [f"{face.name} is not always seen; half a second from where it is, its track falls silent"]
+def _about_people(options: SeparationOptions, n_faces: int) -> list[str]:
+    """What was asked for and lips do not need."""
+    sentences: list[str] = []
+    if options.n_speakers not in (None, "auto", n_faces):
+        sentences.append(
+            f"{options.n_speakers} people were said to speak, but {n_faces} faces were listened to (--faces)"
+        )
+    if options.enroll:
+        sentences.append("enrolled voices were not used: lips tell whose voice is whose")
+    return sentences
+
+
+def _about_absences(faces: Sequence[HeardFace]) -> list[str]:
+    return [
+        f"{face.name} is not always seen; half a second from where it is, its track falls silent"
+        for face in faces
+        if not face.track.present.all()
+    ]
 
 
 def _tell(progress: Progress | None, done: float, total: int, seconds: float) -> None:
