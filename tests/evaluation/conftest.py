@@ -38,6 +38,8 @@ def entries(corpus):
 class Oracle:
     """Knows the sources; hands them out in the wrong order, with noise 20 dB below each."""
 
+    in_order = False
+
     def __init__(self):
         self.asked = []
 

@@ -1,14 +1,25 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import soundfile
 import torch
 
-from unmingle.errors import ConfigError, MissingFileError, SampleRateError, ShapeError
-from unmingle.evaluation.estimators import FileEstimator, NetworkEstimator, PipelineEstimator, fingerprint
+from unmingle.data.crops import write_crops
+from unmingle.errors import ConfigError, ManifestError, MissingFileError, SampleRateError, ShapeError
+from unmingle.evaluation.estimators import (
+    FaceEstimator,
+    FileEstimator,
+    NetworkEstimator,
+    PipelineEstimator,
+    fingerprint,
+)
+from unmingle.evaluation.evaluate import score_utterance
 from unmingle.evaluation.utterance import read_utterance
 from unmingle.inference.handle import Model
 from unmingle.models import build_model
 from unmingle.presets import TDANetConfig
+from unmingle.presets.iianet import IIANetConfig, LipReadingConfig
 
 
 def tiny(**other):
@@ -95,3 +106,58 @@ def test_estimates_of_another_rate_or_length_are_refused(tmp_path, utterance):
     write_estimates(tmp_path / "stereo", names, [utterance.sources.numpy().T] * 2)
     with pytest.raises(ShapeError, match="2 channels"):
         FileEstimator(tmp_path / "stereo")(utterance)
+
+
+LIPS = LipReadingConfig(stem=2, widths=(3, 4), blocks=(1, 1), crop=12)
+SEEING = IIANetConfig(
+    sample_rate=8_000,
+    window_ms=2.0,
+    channels=8,
+    hidden=12,
+    visual_channels=4,
+    video_channels=4,
+    depth=2,
+    n_iterations=2,
+    lips=LIPS,
+)
+
+
+@pytest.fixture
+def seen(entries, tmp_path):
+    """The first entry with two faces, one bright and one dark."""
+    n_frames = round(25 * soundfile.info(entries[0].mixture).duration)
+    paths = tuple(tmp_path / f"{level}.npy" for level in (40, 200))
+    for path in paths:
+        write_crops(path, np.full((n_frames, 14, 14), int(path.stem), np.uint8))
+    return replace(entries[0], video=paths)
+
+
+def test_a_network_that_sees_gives_each_face_its_voice(seen):
+    torch.manual_seed(0)
+    network = build_model(SEEING)
+    estimator = FaceEstimator(network, name="seeing")
+    estimator.check(seen)
+    utterance = read_utterance(seen, {})
+    estimates = estimator(utterance)
+    assert estimates.shape == utterance.sources.shape
+    turned = estimator(read_utterance(replace(seen, video=seen.video[::-1]), {}))
+    torch.testing.assert_close(turned, estimates.flip(0))
+    assert not torch.equal(estimates[0], estimates[1])
+    assert "nothing is permuted" in estimator.describe()["order"]
+
+
+def test_a_network_that_sees_wants_faces_and_lips(entries):
+    with pytest.raises(ManifestError, match="has no `video`"):
+        FaceEstimator(build_model(SEEING), name="seeing").check(entries[0])
+    with pytest.raises(ConfigError, match="reads no lips"):
+        FaceEstimator(build_model(replace(SEEING, lips=None)), name="blind")
+
+
+def test_estimates_in_order_are_not_permuted(entries):
+    utterance = read_utterance(entries[0], {})
+    estimates = utterance.sources.flip(0) + 0.1 * utterance.mixture
+    free = score_utterance(utterance, estimates, ["si_snr"])
+    fixed = score_utterance(utterance, estimates, ["si_snr"], in_order=True)
+    assert free.order == (2, 1)
+    assert fixed.order == (1, 2)
+    assert max(fixed.scores["si_snr"].estimates) < min(free.scores["si_snr"].estimates)

@@ -84,13 +84,18 @@ def _model_and_manifest(arguments: list[str], estimates: Path | None) -> tuple[s
 
 
 def _estimator(model: str | None, estimates: Path | None, *, pipeline: bool, device: str) -> Estimator:
-    from unmingle.evaluation.estimators import FileEstimator, NetworkEstimator, PipelineEstimator
+    from unmingle.evaluation.estimators import FaceEstimator, FileEstimator, NetworkEstimator, PipelineEstimator
     from unmingle.inference.handle import load_model
+    from unmingle.models.base import AudioVisualModel
 
     if estimates is not None:
         return FileEstimator(estimates)
     handle = load_model(model, device=device)
-    return PipelineEstimator(handle) if pipeline else NetworkEstimator(handle.network, name=handle.name)
+    if pipeline:
+        return PipelineEstimator(handle)
+    network = handle.network
+    seeing = isinstance(network, AudioVisualModel)
+    return FaceEstimator(network, name=handle.name) if seeing else NetworkEstimator(network, name=handle.name)
 
 
 def _draw(evaluation: Evaluation, out_dir: Path, *, by: str) -> None:

@@ -217,7 +217,8 @@ class SeenBatches:
         frame = int(rng.integers((len(mixture) - self.settings.segment) // self.settings.frame + 1))
         start = frame * self.settings.frame
         stretch = slice(start, start + self.settings.segment)
-        crops = _crops_of(self.dataset.entries[index], face, len(mixture))
+        crops, rate = self.dataset.entries[index].video[face], self.settings.sample_rate
+        require_length(crops_shape(crops)[0], n_samples=len(mixture), sample_rate=rate, what=str(crops))
         shown = augmented(rng, read_crops(crops, frame, n_frames), self.show)
         return Item(mixture[stretch], sources[face, stretch], shown)
 
@@ -251,26 +252,21 @@ class SeenMixtures(Sequence[Batch]):
         entry = self.dataset.entries[index]
         mixture, sources = self.dataset[index]
         pair = entry.extra.get("pair")
-        videos = [entry_lips(entry, face, len(mixture), crop=self.crop) for face in range(entry.n_src)]
+        rate = entry.sample_rate
+        videos = [read_lips(path, len(mixture), sample_rate=rate, crop=self.crop) for path in entry.video]
         items = [Item(mixture, source, video) for source, video in zip(sources, videos, strict=True)]
         return stack(items, [len(set(pair)) > 1 if isinstance(pair, str) else None] * len(items))
 
 
-def entry_lips(entry: Entry, face: int, n_samples: int, *, crop: int) -> Crops:
-    """The lips of one speaker of a mixture as a network is shown them in use, (frames, crop, crop).
+def read_lips(path: Path, n_samples: int, *, sample_rate: int, crop: int) -> Crops:
+    """The lips that go with a mixture as a network is shown them in use, (frames, crop, crop).
 
     Raises:
         MissingFileError, VideoReadError: there are no crops.
-        ShapeError: they are not as long as the mixture, or too small.
+        ShapeError: they are shorter than the mixture, or too small.
     """
-    path = _crops_of(entry, face, n_samples)
-    return centre(read_crops(path, 0, frames_of(n_samples, entry.sample_rate)), crop)
-
-
-def _crops_of(entry: Entry, face: int, n_samples: int) -> Path:
-    path = entry.video[face]
-    require_length(crops_shape(path)[0], n_samples=n_samples, sample_rate=entry.sample_rate, what=str(path))
-    return path
+    require_length(crops_shape(path)[0], n_samples=n_samples, sample_rate=sample_rate, what=str(path))
+    return centre(read_crops(path, 0, frames_of(n_samples, sample_rate)), crop)
 
 
 def require_videos(entries: Sequence[Entry]) -> None:

@@ -14,20 +14,29 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unmingle.data.av import read_lips, require_videos
 from unmingle.errors import ConfigError, MissingFileError, SampleRateError
 from unmingle.evaluation.utterance import Utterance, read_channel
 from unmingle.inference.handle import require_sound_alone
+from unmingle.models.lipreading import prepare_crops
+from unmingle.presets.iianet import IIANetConfig
 
 if TYPE_CHECKING:
     from unmingle.data.manifest import Entry
     from unmingle.inference.handle import Model
-    from unmingle.models.base import SeparationModel
+    from unmingle.models.base import AudioVisualModel, SeparationModel
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a")
 
 
 class Estimator(Protocol):
-    """Anything that has an answer to a mixture."""
+    """Anything that has an answer to a mixture.
+
+    Attributes:
+        in_order: whether it knows which of its estimates is which source.
+    """
+
+    in_order: bool
 
     def describe(self) -> dict[str, Any]:
         """Who it is, in words and numbers that go into the protocol."""
@@ -44,6 +53,8 @@ class Estimator(Protocol):
 
 class NetworkEstimator:
     """A network alone: the whole mixture in one forward pass, at the network's own rate, no windows, no rescaling."""
+
+    in_order = False
 
     def __init__(self, network: SeparationModel, *, name: str) -> None:
         """Take a network in evaluation mode, on the device where it is to run; not one that wants a video."""
@@ -64,13 +75,8 @@ class NetworkEstimator:
 
     def check(self, entry: Entry) -> None:
         """The manifest must be at the network's rate, with as many sources as it separates."""
-        config = self._network.config
-        if entry.sample_rate != config.sample_rate:
-            raise SampleRateError(
-                f"mixture {entry.id!r} is at {entry.sample_rate} Hz but {self._name} wants {config.sample_rate} Hz; "
-                "resample the manifest, or score the whole pipeline, which resamples (--pipeline)"
-            )
-        _check_sources(entry, config.n_src, self._name)
+        _check_rate(entry, self._network.config.sample_rate, self._name)
+        _check_sources(entry, self._network.config.n_src, self._name)
 
     def __call__(self, utterance: Utterance) -> Tensor:
         """One forward pass."""
@@ -78,8 +84,48 @@ class NetworkEstimator:
             return self._network(utterance.mixture.unsqueeze(0).to(self._device))[0].float().cpu()
 
 
+class FaceEstimator:
+    """An audio-visual network alone: the whole mixture in one pass per face, which decides whose voice comes out."""
+
+    in_order = True
+
+    def __init__(self, network: AudioVisualModel, *, name: str) -> None:
+        """Take a network with a lip reader, in evaluation mode, on the device where it is to run."""
+        config = network.config
+        if not isinstance(config, IIANetConfig) or config.lips is None or config.n_src != 1:
+            raise ConfigError(f"{name} reads no lips of one face; import it together with its lip-reading file")
+        self._network, self._name, self._config, self._crop = network.eval(), name, config, config.lips.crop
+        self._device = next(network.parameters()).device
+
+    def describe(self) -> dict[str, Any]:
+        """Name, weights, rate."""
+        return {
+            "estimates_from": "network: the whole mixture and one face in a pass, once per face, no windows",
+            "order": "the estimate of a face against the voice of that face; nothing is permuted",
+            "model": self._name,
+            "weights_sha256": fingerprint(self._network),
+            "device": self._device.type,
+        }
+
+    def check(self, entry: Entry) -> None:
+        """The manifest must be at the network's rate and show every speaker."""
+        _check_rate(entry, self._config.sample_rate, self._name)
+        require_videos([entry])
+
+    def __call__(self, utterance: Utterance) -> Tensor:
+        """One pass per face, as a batch."""
+        rate, n_samples = utterance.sample_rate, utterance.mixture.shape[-1]
+        faces = [read_lips(path, n_samples, sample_rate=rate, crop=self._crop) for path in utterance.video]
+        video = prepare_crops(torch.from_numpy(np.stack(faces)).to(self._device), size=self._crop)
+        mixture = utterance.mixture.expand(len(faces), -1).to(self._device)
+        with torch.inference_mode():
+            return self._network(mixture, video)[:, 0].float().cpu()
+
+
 class PipelineEstimator:
     """What `unmingle.separate` gives: resampling, windows and levels included."""
+
+    in_order = False
 
     def __init__(self, model: Model) -> None:
         """Take a model handle; not one that wants a video."""
@@ -115,6 +161,8 @@ class FileEstimator:
 
     with any of the usual endings. Rate and length must be those of the mixture.
     """
+
+    in_order = False
 
     def __init__(self, folder: str | Path) -> None:
         """Name the folder."""
@@ -158,6 +206,14 @@ def fingerprint(network: torch.nn.Module) -> str:
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+def _check_rate(entry: Entry, sample_rate: int, name: str) -> None:
+    if entry.sample_rate != sample_rate:
+        raise SampleRateError(
+            f"mixture {entry.id!r} is at {entry.sample_rate} Hz but {name} wants {sample_rate} Hz; "
+            "resample the manifest, or score the whole pipeline, which resamples (--pipeline)"
+        )
 
 
 def _check_sources(entry: Entry, n_src: int, name: str) -> None:

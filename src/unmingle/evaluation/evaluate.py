@@ -156,19 +156,23 @@ def labels_of(entry: Entry) -> dict[str, str]:
     }
 
 
-def score_utterance(utterance: Utterance, estimates: torch.Tensor, metrics: Sequence[str]) -> UtteranceScores:
-    """Score the estimates of one mixture, (n_src, time) in any order."""
+def score_utterance(
+    utterance: Utterance, estimates: torch.Tensor, metrics: Sequence[str], *, in_order: bool = False
+) -> UtteranceScores:
+    """Score the estimates of one mixture, (n_src, time) in any order, or in that of the sources."""
     if estimates.shape != utterance.sources.shape:
         raise ShapeError(
             f"the estimates of mixture {utterance.id!r} are {tuple(estimates.shape)} but its sources are "
             f"{tuple(utterance.sources.shape)}; both must be (n_src, time)"
         )
     signals = {"estimates": estimates, "sources": utterance.sources}
+    mixture, rate = utterance.mixture, utterance.sample_rate
     scores = {
-        metric: score_sources(metric, **signals, mixture=utterance.mixture, sample_rate=utterance.sample_rate)
+        metric: score_sources(metric, **signals, mixture=mixture, sample_rate=rate, in_order=in_order)
         for metric in metrics
     }
-    order = tuple(place + 1 for place in best_order(**signals))
+    places = range(len(estimates)) if in_order else best_order(**signals)
+    order = tuple(place + 1 for place in places)
     return UtteranceScores(utterance.id, utterance.labels, utterance.seconds, order, scores)
 
 
@@ -179,7 +183,8 @@ def _score_all(
         if progress is not None:
             progress(count, len(entries))
         utterance = read_utterance(entry, labels_of(entry))
-        writer.append(score_utterance(utterance, estimator(utterance), layout.metrics))
+        estimates = estimator(utterance)
+        writer.append(score_utterance(utterance, estimates, layout.metrics, in_order=estimator.in_order))
 
 
 def _check_entries(entries: Sequence[Entry], estimator: Estimator, metrics: Sequence[str]) -> None:

@@ -100,7 +100,7 @@ def best_order(*, estimates: Tensor, sources: Tensor) -> tuple[int, ...]:
 
 
 def score_sources(
-    metric: str, *, estimates: Tensor, sources: Tensor, mixture: Tensor, sample_rate: int
+    metric: str, *, estimates: Tensor, sources: Tensor, mixture: Tensor, sample_rate: int, in_order: bool = False
 ) -> SourceScores:
     """Score the estimates of one mixture, whatever their order, beside the mixture itself.
 
@@ -110,6 +110,7 @@ def score_sources(
         sources: (n_src, time).
         mixture: (time,).
         sample_rate: Hz.
+        in_order: estimate k is meant to be source k, and nothing is permuted.
 
     Raises:
         ShapeError: shapes do not fit.
@@ -118,6 +119,9 @@ def score_sources(
     chosen = METRICS[metric]
     untouched = mixture.expand_as(sources)
     baseline = chosen.baseline(estimate=untouched, reference=sources, sample_rate=sample_rate)
+    if in_order:
+        scores = chosen.score(estimate=estimates, reference=sources, sample_rate=sample_rate)
+        return SourceScores(_without_rounding(scores), _without_rounding(baseline))
     batched = {"estimates": estimates.unsqueeze(0), "sources": sources.unsqueeze(0)}
     if chosen.own_permutation:
         matrix = pairwise(partial(chosen.score, sample_rate=sample_rate), **batched)

@@ -28,6 +28,7 @@ class Utterance:
         sample_rate: Hz.
         mixture: (time,) float32.
         sources: (n_src, time) float32.
+        video: files of mouth crops, one per source, or none.
     """
 
     id: str
@@ -36,6 +37,7 @@ class Utterance:
     sample_rate: int
     mixture: Tensor
     sources: Tensor
+    video: tuple[Path, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -56,7 +58,8 @@ def read_utterance(entry: Entry, labels: Mapping[str, str]) -> Utterance:
         raise ManifestError(f"mixture {entry.id!r} ({entry.mixture}) holds no samples; take it out of the manifest")
     time = mixture.shape[-1]
     sources = [read_channel(Path(path), sample_rate=entry.sample_rate, time=time) for path in entry.sources]
-    return Utterance(entry.id, Path(entry.mixture).stem, labels, entry.sample_rate, mixture, torch.stack(sources))
+    stem, video = Path(entry.mixture).stem, tuple(entry.video)
+    return Utterance(entry.id, stem, labels, entry.sample_rate, mixture, torch.stack(sources), video)
 
 
 def read_channel(path: Path, *, sample_rate: int, time: int | None = None) -> Tensor:
