@@ -98,3 +98,23 @@ def test_a_missing_package_names_the_extra(cli, monkeypatch):
     ran = cli("serve")
     assert ran.code == 1
     assert "pip install 'unmingle[serve]'" in ran.err
+
+
+def test_ui_opens_the_page_of_a_server_for_this_machine_alone(cli, tiny, port, monkeypatch):
+    opened, answers = [], []
+    monkeypatch.setattr("webbrowser.open", lambda address: opened.append(address) or True)
+    thread = talk_and_end(f"http://127.0.0.1:{port}/", answers, paths=("",))
+    ran = cli("ui", "-m", tiny, "--port", port)
+    thread.join()
+    assert ran.code == 0, ran.err
+    assert opened == [f"http://127.0.0.1:{port}/"]
+    assert "<title>unmingle</title>" in answers[0].text
+
+
+def test_ui_leaves_the_browser_alone_when_asked(cli, tiny, port, monkeypatch):
+    monkeypatch.setattr("webbrowser.open", lambda address: pytest.fail(address))
+    thread = talk_and_end(f"http://127.0.0.1:{port}/", [])
+    ran = cli("ui", "-m", tiny, "--port", port, "--no-browser")
+    thread.join()
+    assert ran.code == 0, ran.err
+    assert "open this address in a browser" in ran.err

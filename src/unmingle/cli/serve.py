@@ -1,4 +1,4 @@
-"""`unmingle serve`: separation for other programs and for browsers, over HTTP and WebSocket."""
+"""`unmingle serve`: separation over HTTP and WebSocket, for programs and browsers. `unmingle ui`: its page alone."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ EXAMPLE = example(
     "unmingle serve --stream-model streaming.safetensors --port 0",
     "unmingle serve --host 0.0.0.0 --token new --streams 2",
 )
+UI_EXAMPLE = example("unmingle ui")
 _PACKAGES = ("fastapi", "uvicorn", "websockets", "python_multipart")
 _NEW = "new"
 _ENDING = "finishing what was accepted; a second Ctrl-C ends at once"
@@ -124,13 +125,45 @@ def _models(model: str | None, stream_model: str | None, device: str, threads: i
         return chosen, None
 
 
-def _run(settings: ServeSettings, model: Model, stream_model: Model | None, *, show_token: bool) -> None:
+def ui(
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="Name or path of the model for recordings.")
+    ] = None,
+    stream_model: Annotated[
+        str | None,
+        typer.Option("--stream-model", help="Name or path of the model for live sound [default: a bundled one]."),
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="Where the networks run: cpu, cuda, cuda:1 ...")] = "cpu",
+    port: Annotated[int, typer.Option("--port", help="Port of the page; 0 takes a free one.")] = 0,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
+) -> None:
+    """Open a page on this machine: drop a recording, listen, compare, download; or speak into the microphone.
+
+    It is the page of `unmingle serve`, for this machine alone; nothing leaves it. Ctrl-C ends it.
+    """
+    _require_packages()
+    from unmingle.serve.settings import ServeSettings, n_cores
+
+    _run(ServeSettings(port=port), *_models(model, stream_model, device, n_cores()), open_page=browser)
+
+
+def _run(
+    settings: ServeSettings,
+    model: Model,
+    stream_model: Model | None,
+    *,
+    show_token: bool = False,
+    open_page: bool = False,
+) -> None:
+    import webbrowser
+
     from unmingle.serve.server import Server, address, bind
     from unmingle.serve.service import Service
 
     with bind(settings) as listening, closing(Service(settings, model, stream_model)) as service:
         note(f"recordings: {model.name}; live sound: {stream_model.name if stream_model else service.streaming_off}")
         emit(address(listening, settings) + (f"#token={settings.token}" if show_token else ""))
-        note("open this address in a browser; Ctrl-C ends the server")
+        opened = open_page and webbrowser.open(address(listening, settings))  # which waits for the server to begin
+        note("Ctrl-C ends the server" if opened else "open this address in a browser; Ctrl-C ends the server")
         Server(service, on_end=lambda: note(_ENDING)).run(sockets=[listening])
     note("the server has ended")
