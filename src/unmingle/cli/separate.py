@@ -115,8 +115,9 @@ def separate(
     """Separate recordings into one track per speaker.
 
     Writes NAME_spk1.wav, NAME_spk2.wav ... at the rate and the levels of the recording, and NAME.separation.json, which
-    says how it was done. Tracks and report appear only when they are complete. One recording that fails does not stop
-    the others; the exit code is then 1.
+    says how it was done. Where a video shows faces, tracks are theirs: NAME_face1.wav ... from left to right, and
+    NAME_offscreen1.wav ... of voices that no face goes with. Tracks and report appear only when they are complete. One
+    recording that fails does not stop the others; the exit code is then 1.
     """
     from unmingle.inference.inputs import plan_jobs
     from unmingle.inference.jobs import Settings, choose_model
