@@ -63,6 +63,16 @@ def test_a_picture_is_written_for_files_of_any_kind(tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".*"))
 
 
+def test_turns_are_a_strip_below_the_tracks(tmp_path: Path) -> None:
+    from matplotlib.image import imread
+
+    track = write_sine(tmp_path / "1.wav", seconds=1.0)
+    plain = imread(plot_separation(track, [track], tmp_path / "plain.png"))
+    strips = imread(plot_separation(track, [track], tmp_path / "strips.png", turns=[[(0.2, 0.5), (0.7, 0.9)]]))
+    assert strips.shape[0] > plain.shape[0]
+    assert strips.shape[1] == plain.shape[1]
+
+
 def test_a_picture_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     track = write_sine(tmp_path / "1.wav", seconds=0.1)
     with pytest.raises(OutputError, match="cannot write the picture"):

@@ -27,6 +27,7 @@ from unmingle.errors import (
     UnmingleError,
 )
 from unmingle.inference.claim import claim
+from unmingle.inference.drawing import draw
 from unmingle.inference.handle import Model, list_models, load_model, require_sound_alone
 from unmingle.inference.inputs import Job
 from unmingle.inference.report import Progress, SeparationOptions
@@ -215,20 +216,6 @@ def _names(report: Mapping[str, Any]) -> set[str]:
     """The files that a sidecar names, without their folder."""
     rttm = report.get("rttm")
     return {*(track["path"] for track in report["tracks"]), *report.get("renders", []), *([rttm] if rttm else [])}
-
-
-def draw(job: Job, report: dict[str, Any]) -> None:
-    """Draw the mixture and the tracks of a job that is done."""
-    from unmingle.inference.plot import plot_separation
-
-    paths = [job.out_dir / track["path"] for track in report["tracks"]]
-    plot_separation(job.source, paths, job.picture, captions=[_caption(track) for track in report["tracks"]])
-
-
-def _caption(track: dict[str, Any]) -> str:
-    name = str(track["name"]).replace("spk", "speaker ")
-    confidence = "" if track["confidence"] is None else f"   confidence {track['confidence']:.2f}"
-    return f"{name}   {track['level_dbfs']:.1f} dBFS   {track['active_seconds']:.1f} s of speech{confidence}"
 
 
 def read_sidecar(job: Job) -> dict[str, Any] | None:

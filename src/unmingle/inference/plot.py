@@ -63,6 +63,7 @@ def plot_separation(
     picture: str | Path,
     *,
     captions: Sequence[str] | None = None,
+    turns: Sequence[Sequence[tuple[float, float]]] = (),
 ) -> Path:
     """Draw a mixture and its tracks into one PNG (or PDF, SVG: the suffix decides).
 
@@ -71,6 +72,7 @@ def plot_separation(
         tracks: the separated files, all of one length.
         picture: file to write, whole or not at all.
         captions: what to write over each track; without them, `speaker 1`, `speaker 2` ...
+        turns: per track, from which to which second its speaker talks; drawn as a strip for each below everything.
 
     Returns:
         The path of the picture.
@@ -86,9 +88,10 @@ def plot_separation(
     overviews = [overview(track) for track in tracks]
     seconds = max(one.seconds for one in overviews)
     overviews.insert(0, overview(mixture, seconds=seconds))
-    figure = Figure(figsize=(11, 0.6 + 2.1 * len(overviews)), dpi=120, layout="constrained")
+    height = 0.6 + 2.1 * len(overviews) + (0.4 + 0.25 * len(turns) if turns else 0.0)
+    figure = Figure(figsize=(11, height), dpi=120, layout="constrained")
     names = captions or [f"speaker {number}" for number in range(1, len(overviews))]
-    _draw(figure, overviews, captions=[Path(mixture).name, *names])
+    _draw(figure, overviews, captions=[Path(mixture).name, *names], turns=turns)
     return _save(figure, Path(picture))
 
 
@@ -137,8 +140,15 @@ def _spectrum(samples: Array, window: int) -> Array:
     return np.mean(np.abs(spectra) ** 2, axis=0).astype(np.float32)
 
 
-def _draw(figure: Figure, overviews: Sequence[Overview], *, captions: Sequence[str]) -> None:
-    grid = figure.add_gridspec(2 * len(overviews), 1, height_ratios=[1, 2] * len(overviews), hspace=0.02)
+def _draw(
+    figure: Figure,
+    overviews: Sequence[Overview],
+    *,
+    captions: Sequence[str],
+    turns: Sequence[Sequence[tuple[float, float]]],
+) -> None:
+    heights = [*([1, 2] * len(overviews)), *([0.35 * len(turns)] if turns else [])]
+    grid = figure.add_gridspec(len(heights), 1, height_ratios=heights, hspace=0.02)
     peak = max(0.01, *(float(max(-one.low.min(), one.high.max())) for one in overviews))
     top_db = float(np.percentile(overviews[0].power_db, 99.8))
     first: Axes | None = None
@@ -150,10 +160,23 @@ def _draw(figure: Figure, overviews: Sequence[Overview], *, captions: Sequence[s
         wave.set_title(captions[row], loc="left", color=colour, fontweight="bold")
         spectrogram = figure.add_subplot(grid[2 * row + 1], sharex=first)
         _draw_spectrogram(spectrogram, one, top_db=top_db)
-        if row < len(overviews) - 1:
+        if row < len(overviews) - 1 or turns:
             spectrogram.tick_params(labelbottom=False)
         else:
             _label_time(spectrogram, one.seconds)
+    if turns:
+        strips = figure.add_subplot(grid[-1], sharex=first)
+        _draw_turns(strips, turns)
+        _label_time(strips, overviews[0].seconds)
+
+
+def _draw_turns(axes: Axes, turns: Sequence[Sequence[tuple[float, float]]]) -> None:
+    for row, spans in enumerate(turns):
+        colour = _TRACK_COLOURS[row % len(_TRACK_COLOURS)]
+        axes.broken_barh([(start, end - start) for start, end in spans], (-row - 0.35, 0.7), color=colour)
+    axes.set(ylim=(-len(turns) + 0.4, 0.6), yticks=[])
+    axes.set_title("who speaks when", loc="left", color=_MIXTURE_COLOUR, fontweight="bold")
+    axes.spines[["top", "right", "left"]].set_visible(False)
 
 
 def _draw_waveform(axes: Axes, one: Overview, *, peak: float, colour: str) -> None:
