@@ -8,6 +8,7 @@ much. A WAV file beyond 4 GB is an RF64 file, which most programs read as WAV.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -109,6 +110,11 @@ class AudioWriter:
         elif self.loudest > 1.0:
             self.subtype = "FLOAT"
         self._rewrite(gain=gain, target=self.subtype, reopen=False)
+
+    def sync(self) -> None:
+        """See to it that the finished file is on the disk, whatever happens to the machine; before `commit`."""
+        with self._failures(), self._hold.path.open("rb+") as file:
+            os.fsync(file.fileno())
 
     def commit(self) -> None:
         """Give the finished file its name."""

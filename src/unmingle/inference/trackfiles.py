@@ -112,6 +112,8 @@ class TrackFiles:
         named: list[Path] = []
         try:
             for writer in self._writers:
+                writer.sync()
+            for writer in self._writers:
                 writer.commit()
                 named.append(writer.path)
         except BaseException:
