@@ -64,11 +64,13 @@ def main() -> None:
     summary = {
         kind: summarise([row for row in rows if row["kind"] == kind]) for kind in dict.fromkeys(r["kind"] for r in rows)
     }
+    right_by_confidence = calibrate([row for row in rows if row["kind"].endswith("separated")])
     if options.json:
-        print(json.dumps({"summary": summary, "clips_without_one_face": unseen, "faces": rows}, indent=2))
+        found = {"summary": summary, "right_by_confidence": right_by_confidence, "faces": rows}
+        print(json.dumps({"clips_without_one_face": unseen, **found}, indent=2))
         return
     print("clips without exactly one face:", ", ".join(unseen) or "none")
-    for kind, values in summary.items():
+    for kind, values in {**summary, "right by confidence, separated": right_by_confidence}.items():
         print(f"\n{kind}: " + ", ".join(f"{key} {value}" for key, value in values.items()))
 
 
@@ -199,6 +201,15 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "si_snri_best": mean([row["si_snri_best"] for row in rows]),
         "si_snri_given": mean([row["si_snri_given"] for row in rows]),
     }
+
+
+def calibrate(rows: list[dict[str, Any]]) -> dict[str, str]:
+    """Of the faces whose confidence is in a range: how many have the right voice."""
+    table = {}
+    for low, high in itertools.pairwise((0.0, 0.5, 0.7, 0.8, 0.9, 1.001)):
+        faces = [row for row in rows if row["confidence"] is not None and low <= row["confidence"] < high]
+        table[f"{low:.1f} to {min(high, 1.0):.1f}"] = f"{sum(row['right'] for row in faces)} of {len(faces)}"
+    return table
 
 
 def sure(row: dict[str, Any]) -> bool:
