@@ -16,7 +16,7 @@ MOST_SPEAKERS = 10
 """People in one recording, at most."""
 
 _TRACK_NAME = re.compile(r"\w[\w-]{0,63}")
-_RESERVED_NAME = re.compile(r"spk\d+|residual")
+_RESERVED_NAME = re.compile(r"spk\d+|face\d+|offscreen\d+|faces|residual")
 
 __all__ = ["Progress", "SeparationOptions", "SeparationReport", "Track", "TrackFormat"]
 
