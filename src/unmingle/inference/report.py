@@ -86,7 +86,7 @@ class SeparationOptions:
             if _TRACK_NAME.fullmatch(name) is None or _RESERVED_NAME.fullmatch(name):
                 raise ConfigError(
                     f"a voice cannot be called {name!r}: the name becomes part of a file's name; use letters, digits, "
-                    "`-` and `_`, and neither spk1, spk2 ... nor residual"
+                    "`-` and `_`, but not spk1, face1, offscreen1, faces or residual"
                 )
             if names.count(name) > 1:
                 raise ConfigError(f"two voices are called {name}; give every voice a name of its own")
