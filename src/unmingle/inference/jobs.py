@@ -22,7 +22,6 @@ from unmingle.errors import (
     CheckpointError,
     ConfigError,
     MissingExtraError,
-    OutputError,
     OutputExistsError,
     UnmingleError,
 )
@@ -31,8 +30,8 @@ from unmingle.inference.drawing import draw
 from unmingle.inference.handle import Model, list_models, load_model, require_sound_alone
 from unmingle.inference.inputs import Job
 from unmingle.inference.report import Progress, SeparationOptions
+from unmingle.inference.sidecar import read_sidecar, report_of_whole, unfinished, write_rttm, write_sidecar
 from unmingle.presets import is_audio_visual
-from unmingle.voices.rttm import Turn, to_rttm
 
 
 def choose_model(
@@ -150,7 +149,7 @@ def attempt(job: Job, settings: Settings, *, progress: Progress | None = None, s
         CheckpointError, ConfigError: the model cannot run, which no other job would change.
     """
     try:
-        if settings.resume and (report := _report_of_whole(job)) is not None and _is_done(job, report, settings):
+        if settings.resume and (report := report_of_whole(job)) is not None and _is_done(job, report, settings):
             return Outcome(job, "skipped", report)
         return Outcome(job, "done", run_job(job, settings, progress=progress, separate=separate))
     except (CheckpointError, ConfigError):
@@ -175,7 +174,7 @@ def run_job(
 
     _refuse_odd_name(job)
     before = read_sidecar(job)
-    with folder(job.out_dir), claim(_unfinished(job), overwrite=settings.overwrite) as found:
+    with folder(job.out_dir), claim(unfinished(job), overwrite=settings.overwrite) as found:
         if found.killed and (settings.resume or not found.replacing):
             settings = replace(settings, overwrite=True)  # what is there was written by the run that was killed
         if not settings.overwrite:
@@ -184,8 +183,8 @@ def run_job(
         result = separate(job, settings, progress)
         described = _describe(job, result)
         try:
-            _write_rttm(job, described)
-            _write_sidecar(job, described)
+            write_rttm(job, described)
+            write_sidecar(job, described)
         except BaseException:
             for path in [*result.files, job.rttm]:
                 path.unlink(missing_ok=True)
@@ -216,62 +215,6 @@ def _names(report: Mapping[str, Any]) -> set[str]:
     """The files that a sidecar names, without their folder."""
     rttm = report.get("rttm")
     return {*(track["path"] for track in report["tracks"]), *report.get("renders", []), *([rttm] if rttm else [])}
-
-
-def read_sidecar(job: Job) -> dict[str, Any] | None:
-    """What the sidecar of a job says; None when there is none, or none that can be read."""
-    try:
-        report = json.loads(job.sidecar.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return report if _is_report(report) else None
-
-
-def _is_report(value: Any) -> bool:
-    """Whether a JSON value has what is used of a sidecar; somebody may have edited it."""
-    kinds = {"input": dict, "settings": dict, "tracks": list, "conversions": list, "warnings": list}
-    return (
-        isinstance(value, dict)
-        and all(isinstance(value.get(key), kind) for key, kind in kinds.items())
-        and all(isinstance(track, dict) and isinstance(track.get("path"), str) for track in value["tracks"])
-        and isinstance(value.get("rttm"), str | None)
-        and isinstance(renders := value.get("renders", []), list)
-        and all(isinstance(name, str) for name in renders)
-    )
-
-
-def _unfinished(job: Job) -> Path:
-    """What the sidecar is called before the job is complete; it is there from the beginning of the job."""
-    return job.sidecar.with_name(f".{job.sidecar.name}.part")
-
-
-def _report_of_whole(job: Job) -> dict[str, Any] | None:
-    """What the sidecar says, unless somebody is, or was until killed, replacing what it is about."""
-    return None if _unfinished(job).exists() else read_sidecar(job)
-
-
-def _write_rttm(job: Job, described: Mapping[str, Any]) -> None:
-    """Write who speaks when, or remove what an earlier separation said about it."""
-    if described["rttm"] is None:
-        job.rttm.unlink(missing_ok=True)
-        return
-    turns = [Turn(**segment) for segment in described["segments"]]
-    try:
-        job.rttm.write_text(to_rttm(turns, stem=job.stem), encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"cannot write {job.rttm}: {error.strerror or error}") from error
-
-
-def _write_sidecar(job: Job, described: dict[str, Any]) -> None:
-    unfinished = _unfinished(job)
-    try:
-        text = json.dumps(described, indent=2, ensure_ascii=False, allow_nan=False)
-        unfinished.write_text(text + "\n", encoding="utf-8")
-        unfinished.replace(job.sidecar)
-    except OSError as error:
-        raise OutputError(f"cannot write {job.sidecar}: {error.strerror or error}") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _is_done(job: Job, report: dict[str, Any], settings: Settings) -> bool:
