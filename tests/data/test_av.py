@@ -80,6 +80,16 @@ def test_the_lips_are_those_of_the_voice_and_in_step_with_it(settings: DataSetti
     assert len(began) > 5
 
 
+def test_every_speaker_of_a_mixture_may_have_a_turn(settings: DataSettings) -> None:
+    batch = LipMixing(replace(settings, batch_size=4, video=replace(PLAIN, every_face=True))).batch(1)
+    for first in (0, 2):
+        assert torch.equal(batch.mixture[first], batch.mixture[first + 1])
+        both = batch.sources[first : first + 2].sum(0)[0]
+        torch.testing.assert_close(both, batch.mixture[first], rtol=0, atol=1e-5)
+        assert batch.video[first, 0, 5, 0] != batch.video[first + 1, 0, 5, 0]
+    assert not torch.equal(batch.mixture[0], batch.mixture[2])
+
+
 def test_a_voice_shorter_than_the_segment_has_lips_that_stand_still_around_it(settings: DataSettings) -> None:
     mixing = LipMixing(replace(settings, segment_seconds=2.0))
     for number in range(10):

@@ -83,10 +83,11 @@ class LipMixing:
         return stack([self.item(first + place, step=step) for place in range(size)])
 
     def item(self, number: int, *, step: int) -> Item:
-        """One training item: the face is drawn among the speakers, its crops are cut and mirrored at random."""
-        made = self.voices.mix(number, step=step)
+        """One training item: the face is drawn among the speakers (or their turn), its crops are cut and mirrored."""
         rng = self._rng(number, _STREAM)
-        target = int(rng.integers(len(made.places)))
+        n_src = self.settings.n_src
+        number, target = divmod(number, n_src) if self.show.every_face else (number, int(rng.integers(n_src)))
+        made = self.voices.mix(number, step=step)
         return Item(made.mixture, made.sources[target], augmented(rng, self.lips(made, target, number), self.show))
 
     def every_face(self, number: int) -> list[Item]:

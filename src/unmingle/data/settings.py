@@ -105,6 +105,8 @@ class VideoSettings:
         lost_share: share of the training items whose face is lost for a while: level gray or, as often, a frame that
             stands still.
         lost_seconds: range of how long.
+        every_face: in dynamic mixing, make every speaker of a mixture an item, one after the other: the same sound with
+            different answers, which only a network that looks can give. Otherwise one of them is drawn, as published.
         draw: draw a mouth for every voice without a film, another one each time, that moves with what is heard of it;
             otherwise every voice must have a film.
     """
@@ -113,6 +115,7 @@ class VideoSettings:
     flip_share: float = 0.5
     lost_share: float = 0.0
     lost_seconds: tuple[float, float] = (0.2, 1.0)
+    every_face: bool = False
     draw: bool = False
 
     def __post_init__(self) -> None:
