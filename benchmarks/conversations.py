@@ -8,7 +8,7 @@ Conversations of 2 to 4 talkers with turns, overlaps of 10 to 40 %, pauses of up
 simulated into `--folder` (from a fixed seed: the same files every time) and separated there by the command line, in a
 process of its own per conversation and way. Results are kept: what was measured once is not measured again.
 
-A way is NAME=OPTIONS of `unmingle separate`. The way named `overlaps` leaves the tracks as neighbouring windows agree
+A way is NAME=OPTIONS of `unmingle separate`, where {talkers} stands for their true number. The way named `overlaps` leaves the tracks as neighbouring windows agree
 on them, without asking whose voice is on them.
 """
 
@@ -34,7 +34,7 @@ from unmingle.evaluation.conversation import FRAME_SECONDS, inner_products, scor
 from unmingle.simulation.conversation import ConversationSettings
 from unmingle.simulation.recipe import SimulationRecipe
 
-WAYS = ["overlaps=", "voices=", "auto=-n auto"]
+WAYS = ["overlaps=", "voices=-n {talkers}", "auto=-n auto"]
 BLOCK = 1 << 19
 
 
@@ -122,6 +122,7 @@ def measure(case: Case, way: str, words: str, options: argparse.Namespace) -> di
     """Separate, score, remember."""
     folder = options.folder / "results" / f"{options.model or 'default'}".replace("/", "_") / way / case.set / case.name
     known = folder / "result.json"
+    words = words.format(talkers=len(case.sources) or len(read_rttm(case.rttm)))
     asked = {"options": words, "threads": options.threads, "size": case.mixture.stat().st_size}
     if known.exists() and (found := json.loads(known.read_text()))["asked"] == asked:
         return found
@@ -217,10 +218,12 @@ def table(results: list[dict]) -> str:
         "(missed / false / confused) | Real-time factor | Peak memory |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for way, name in dict.fromkeys((one["way"], one["set"]) for one in results):
-        lines.append(
-            f"| {way} | {name} | {line([one for one in results if (one['way'], one['set']) == (way, name)])} |"
-        )
+    groups: dict[tuple[str, str], list[dict]] = {}
+    for one in results:
+        name = f"{one['set']}, {one['n_talkers']} talkers" if "wrong_share" in one else one["set"]
+        groups.setdefault((one["way"], name), []).append(one)
+    for (way, name), these in sorted(groups.items(), key=lambda group: (group[0][1], group[0][0])):
+        lines.append(f"| {way} | {name} | {line(these)} |")
     return "\n".join(lines)
 
 
@@ -254,7 +257,10 @@ def plot(results: list[dict], path: Path) -> None:
             these = [one for one in scored if (one["way"], one["set"]) == (way, name)]
             wrong, spoken = (np.sum([one[key] for one in these], axis=0) for key in ("wrong", "spoken"))
             panel.plot(
-                np.arange(len(wrong)) + 0.5, 100 * np.cumsum(wrong) / np.maximum(np.cumsum(spoken), 1e-9), label=way
+                np.arange(len(wrong)) + 1,
+                100 * np.cumsum(wrong) / np.maximum(np.cumsum(spoken), 1e-9),
+                marker=".",
+                label=way,
             )
         panel.set(title=f"conversations of {name}", xlabel="minutes so far", ylim=(0, None))
         panel.grid(alpha=0.3)
