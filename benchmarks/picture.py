@@ -25,8 +25,8 @@ from unmingle.presets.iianet import IIANetConfig
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", help="name or weights file of an audio-visual network with a lip reader")
-    parser.add_argument("manifest", type=Path, help="of mixtures or of voices, with `video`")
-    parser.add_argument("-n", type=int, default=50, help="mixtures that are drawn of voices")
+    parser.add_argument("manifest", type=Path, help="of mixtures with `video`, or of voices")
+    parser.add_argument("-n", type=int, default=50, help="mixtures that are made of voices")
     parser.add_argument("--seconds", type=float, default=2.0, help="their length")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -38,7 +38,7 @@ def main() -> None:
         segment_seconds=options.seconds,
         valid_seconds=options.seconds,
         n_valid=options.n,
-        video=VideoSettings(crop=model.config.lips.crop),
+        video=VideoSettings(crop=model.config.lips.crop, draw=True),
         mixing=MixingSettings(speed=(1.0, 1.0)),
         **{("valid_manifest" if _of_mixtures(options.manifest) else "valid_speech"): str(options.manifest)},
     )
