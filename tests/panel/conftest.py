@@ -108,7 +108,7 @@ class Talk:
 def make_talk(tmp_path: Path, write_video: Callable[..., Path]) -> Callable[..., Talk]:
     """make_talk(2, seconds=6): so many talkers, all at once, and a model that separates them perfectly."""
 
-    def make(n: int = 2, *, seconds: float = 6.0, seed: int = 0) -> Talk:
+    def make(n: int = 2, *, seconds: float = 4.0, seed: int = 0) -> Talk:
         random = np.random.default_rng(seed)
         ticks = round(25 * seconds)
         bumps = np.stack([np.convolve(random.uniform(size=ticks) < 0.18, np.hanning(7), "same") for _ in range(n)])

@@ -32,7 +32,7 @@ def show(monkeypatch: pytest.MonkeyPatch, make_face: Callable[..., FaceTrack]) -
 
     def show(*openings: np.ndarray, warnings: tuple[str, ...] = ()) -> None:
         faces = [make_face(f"face{k}", opening, x=50.0 * k - 45) for k, opening in enumerate(openings, start=1)]
-        seconds = len(openings[0]) / 25 if openings else 6.0
+        seconds = len(openings[0]) / 25 if openings else 4.0
         report = FaceReport(faces, seconds, (128, 64), warnings=list(warnings))
         monkeypatch.setattr(unmingle.video.faces, "find_faces", lambda path, **more: report)
 
@@ -85,7 +85,7 @@ def test_every_face_gets_the_voice_of_its_mouth(
     assert (report["method"], report["warnings"], report["video_size"]) == ("ear", [], [128, 64])
     assert report["settings"]["faces"] == "auto"
     assert {turn["track"] for turn in report["segments"]} <= {"face1", "face2"}
-    assert report["faces"][0]["intervals"] == [[0.0, 6.0]]
+    assert report["faces"][0]["intervals"] == [[0.0, 4.0]]
     assert json.loads((tmp_path / "out" / "talk.separation.json").read_text()) == json.loads(json.dumps(report))
     total = sum(read_audio(tmp_path / "out" / f"talk_face{k}.wav").samples[0] for k in (1, 2))
     np.testing.assert_allclose(total, read_audio(talk.path).samples[0], atol=2e-4)
@@ -109,7 +109,7 @@ def test_a_face_that_never_talks_is_silent(
     run: Run, show: Callable[..., None], make_talk: Callable[..., Any], tmp_path: Path
 ) -> None:
     talk = make_talk()
-    show(talk.openings[0], np.full(150, 0.05), talk.openings[1])
+    show(talk.openings[0], np.full(100, 0.05), talk.openings[1])
     report = done(run(talk, render="faces"))
     assert [track["name"] for track in report["tracks"]] == ["face1", "face2", "face3"]
     silent = read_audio(tmp_path / "out" / "talk_face2.wav").samples
@@ -133,7 +133,7 @@ def test_a_still_picture_gives_no_face_a_voice(
     run: Run, show: Callable[..., None], make_talk: Callable[..., Any]
 ) -> None:
     talk = make_talk()
-    show(np.full(150, 0.05), np.full(150, 0.1))
+    show(np.full(100, 0.05), np.full(100, 0.1))
     report = done(run(talk))
     assert [track["name"] for track in report["tracks"]] == ["face1", "face2", "offscreen1", "offscreen2"]
     assert sum("never moves its mouth" in sentence for sentence in report["warnings"]) == 2
@@ -142,8 +142,8 @@ def test_a_still_picture_gives_no_face_a_voice(
 def test_people_who_change_places_share_their_voice_between_two_faces(
     run: Run, show: Callable[..., None], make_talk: Callable[..., Any], tmp_path: Path
 ) -> None:
-    talk = make_talk(seconds=16.0)
-    first, second = np.arange(400) < 200, np.arange(400) >= 200
+    talk = make_talk(seconds=12.0)
+    first, second = np.arange(300) < 150, np.arange(300) >= 150
     one, other = talk.openings
     show(
         *(
@@ -158,9 +158,9 @@ def test_people_who_change_places_share_their_voice_between_two_faces(
     total = sum(read_audio(tmp_path / "out" / f"talk_face{k}.wav").samples[0] for k in (1, 2, 3, 4))
     np.testing.assert_allclose(total, read_audio(talk.path).samples[0], atol=4e-4)
     turns = report["segments"]
-    assert all(turn["end"] <= 8.0 for turn in turns if turn["track"] in ("face1", "face2"))
-    assert all(turn["start"] >= 8.0 for turn in turns if turn["track"] in ("face3", "face4"))
-    late = read_audio(tmp_path / "out" / "talk_face1.wav").samples[0, int(8.1 * 16_000) :]
+    assert all(turn["end"] <= 6.0 for turn in turns if turn["track"] in ("face1", "face2"))
+    assert all(turn["start"] >= 6.0 for turn in turns if turn["track"] in ("face3", "face4"))
+    late = read_audio(tmp_path / "out" / "talk_face1.wav").samples[0, int(6.1 * 16_000) :]
     assert np.abs(late).max() == 0.0
 
 
@@ -239,10 +239,10 @@ def test_faces_of_a_file_are_taken_and_must_belong_to_the_video(
 ) -> None:
     talk = make_talk()
     faces = [make_face("face1", talk.openings[1]), make_face("face2", talk.openings[0], x=70)]
-    write_faces(FaceReport(faces, 6.0, (128, 64)), tmp_path / "faces.json")
+    write_faces(FaceReport(faces, 4.0, (128, 64)), tmp_path / "faces.json")
     done(run(talk, faces=tmp_path / "faces.json"))
     assert belongs(tmp_path / "out" / "talk_face1.wav", talk.openings[1]) > 0.9
-    write_faces(FaceReport(faces, 6.0, (640, 360)), tmp_path / "other.json")
+    write_faces(FaceReport(faces, 4.0, (640, 360)), tmp_path / "other.json")
     outcome = run(talk, faces=tmp_path / "other.json", settings=Settings(talk.model, overwrite=True))
     assert "faces of a video of 640 x 360" in str(outcome.error)
 

@@ -168,7 +168,7 @@ def test_a_video_is_separated_by_the_lips_it_shows(
 def test_the_lips_of_nobody_separate_nothing(
     model: Model, make_talk: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(unmingle.video.faces, "find_faces", lambda path, **more: FaceReport([], 6.0, (128, 64)))
+    monkeypatch.setattr(unmingle.video.faces, "find_faces", lambda path, **more: FaceReport([], 4.0, (128, 64)))
     outcome = attempt(Job(make_talk().path, tmp_path / "out"), Settings(model), Looking())
     assert outcome.state == "failed"
     assert "no face is seen" in str(outcome.error)
