@@ -8,8 +8,8 @@ Conversations of 2 to 4 talkers with turns, overlaps of 10 to 40 %, pauses of up
 simulated into `--folder` (from a fixed seed: the same files every time) and separated there by the command line, in a
 process of its own per conversation and way. Results are kept: what was measured once is not measured again.
 
-A way is NAME=OPTIONS of `unmingle separate`, where {talkers} stands for their true number. The way named `overlaps` leaves the tracks as neighbouring windows agree
-on them, without asking whose voice is on them.
+A way is NAME=OPTIONS of `unmingle separate`, where {talkers} stands for their true number. The way named `overlaps`
+leaves the tracks as neighbouring windows agree on them, without asking whose voice is on them.
 """
 
 from __future__ import annotations
