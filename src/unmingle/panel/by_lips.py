@@ -33,6 +33,7 @@ from unmingle.inference.store import TrackStore
 from unmingle.inference.trackfiles import TrackFiles, track_paths
 from unmingle.panel import agreement
 from unmingle.panel.report import HeardFace
+from unmingle.panel.speaking import turns
 from unmingle.panel.watching import LipListener
 from unmingle.video.tracks import FaceReport
 
@@ -77,6 +78,7 @@ def separate_by_lips(
             stop = min(start + _PIECE, mixture.n_samples)
             together.append(np.concatenate([voice.read(start, stop) for voice in voices]))
         report = _finish(job, settings, source, together, names, folder)
+    report = replace(report, segments=turns(report.tracks[: len(names)], n_ticks=max(1, seen.n_frames)))
     faces = [HeardFace(face, agreement.talks(face), face.name, None) for face in seen.tracks]
     return report, faces, [*_about_people(settings.options, len(faces)), *_about_absences(faces)]
 
