@@ -148,7 +148,7 @@ def test_only_those_who_are_wanted_are_given(readers, conversation):
         ({"max_speakers": 99}, "max_speakers is 99"),
         ({"only": ("bob",)}, "nobody is enrolled"),
         ({"enroll": (("a/b", "x.wav"),)}, "becomes part of a file's name"),
-        ({"enroll": (("spk1", "x.wav"),)}, "neither spk1"),
+        ({"enroll": (("spk1", "x.wav"),)}, "but not spk1"),
         ({"enroll": (("bob", "x.wav"), ("bob", "y.wav"))}, "two voices are called bob"),
         ({"enroll": (("alice", "x.wav"),), "only": ("alcie",)}, "did you mean 'alice'"),
     ],

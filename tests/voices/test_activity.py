@@ -42,6 +42,15 @@ def test_speech_is_told_from_the_pause_after_it():
     np.testing.assert_array_equal(find(samples, cuts=(100, 7000, 33_333)), speech)
 
 
+@pytest.mark.skipif(find_spec("silero_vad") is None, reason="the extra `voices` is not installed")
+def test_faint_speech_is_heard_when_its_level_is_known():
+    voice = 1e-4 * read_audio(READER).samples[0][RATE : 3 * RATE]
+    finder = SpeechFinder(RATE, loud_power=float(np.percentile(np.square(voice), 90)))
+    finder.push(voice)
+    finder.push(voice[:0], last=True)
+    assert finder.found().mean() > 0.7
+
+
 @pytest.mark.usefixtures("method")
 def test_silence_and_nothing_are_no_speech():
     assert not find(np.zeros(RATE, np.float32)).any()

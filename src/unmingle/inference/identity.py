@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from unmingle.audio.framing import Samples
 from unmingle.errors import SignalError
 from unmingle.inference.engine import Heard
 from unmingle.inference.report import SeparationOptions
@@ -128,11 +129,20 @@ def _by_turns(voices: int, n_src: int) -> str:
 
 
 def _find_speech(store: TrackStore, sample_rate: int) -> NDArray[np.bool_]:
-    finder = SpeechFinder(sample_rate)
-    for tracks in store.pieces(round(_BLOCK_SECONDS * sample_rate)):
+    block, tick = round(_BLOCK_SECONDS * sample_rate), round(TICK_SECONDS * sample_rate)
+    powers = [_powers(tracks.sum(axis=0), tick) for tracks in store.pieces(block)]
+    finder = SpeechFinder(sample_rate, loud_power=float(np.percentile(np.concatenate(powers), 95)))
+    for tracks in store.pieces(block):
         finder.push(tracks.sum(axis=0))
     finder.push(np.zeros(0, np.float32), last=True)
     return finder.found()
+
+
+def _powers(samples: Samples, length: int) -> NDArray[np.float64]:
+    """Mean squares of pieces of this length, and of the shorter one at the end."""
+    starts = np.arange(0, len(samples), length)
+    sums = np.add.reduceat(np.square(samples, dtype=np.float64), starts)
+    return sums / np.minimum(length, len(samples) - starts)
 
 
 def _count(looks: Looks, n_src: int, options: SeparationOptions) -> Voices:

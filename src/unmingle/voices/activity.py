@@ -17,7 +17,7 @@ TICK_SECONDS = 0.1
 """Resolution of what this module says."""
 
 _RATE, _FRAME = 16_000, 512  # what silero-vad hears
-_PROBABLE = 0.5
+_PROBABLE, _HEARD_POWER = 0.5, 10 ** (-20 / 10)
 _LOUD, _SILENT = 10 ** (-25 / 10), 1e-9  # power relative to the loud parts, and at all, for loudness alone
 _HOLD_TICKS = 1  # before and after speech that still count as speech
 
@@ -29,13 +29,20 @@ class SpeechFinder:
         method: `silero-vad` or `loudness`.
     """
 
-    def __init__(self, sample_rate: int) -> None:
-        """Prepare for a recording at this rate, in Hz."""
+    def __init__(self, sample_rate: int, *, loud_power: float | None = None) -> None:
+        """Prepare for a recording.
+
+        Args:
+            sample_rate: Hz.
+            loud_power: mean square of its loud parts, where it is known; silero-vad overhears what is faint, so it is
+                brought to a level.
+        """
         self._network = _silero()
         self.method = "loudness" if self._network is None else "silero-vad"
         self._rate = sample_rate if self._network is None else _RATE
         self._size = round(TICK_SECONDS * self._rate) if self._network is None else _FRAME
         self._down = StreamResampler(sample_rate, self._rate, 1)
+        self._gain = np.float32(np.sqrt(_HEARD_POWER / max(loud_power or _HEARD_POWER, _SILENT)))
         self._rest = np.zeros(0, np.float32)
         self._scores: list[NDArray[np.float64]] = []
 
@@ -67,7 +74,7 @@ class SpeechFinder:
         import torch
 
         with torch.inference_mode():
-            return np.array([float(self._network(torch.from_numpy(frame.copy()), _RATE)) for frame in frames])
+            return np.array([float(self._network(torch.from_numpy(self._gain * frame), _RATE)) for frame in frames])
 
 
 def _silero() -> Any:
