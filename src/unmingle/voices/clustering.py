@@ -21,6 +21,7 @@ SAME_VOICE = 0.42
 _DOMINANT_DB = 9.0  # by which a track exceeds the others where one voice is alone
 _STEADY = 0.5  # likeness of neighbouring looks inside a segment
 _LONGEST, _SHORTEST = 8, 2  # looks in a segment
+_FINER = 0.04  # step of likeness in which a person who is known to be there is looked for
 _ENOUGH = 2  # segments in which somebody speaks alone; with fewer, the tracks have to do:
 _LEAKAGE_DB, _OTHER_VOICE, _COPY = -4.0, 0.35, 0.85  # a track so far below the loudest and so like it is no voice
 _MOST_SEGMENTS = 700  # more are not compared but assigned; what is compared is spread over the recording
@@ -59,7 +60,7 @@ def find_voices(looks: Looks, *, n_speakers: int | None = None, most: int = 8) -
         return _always_together(looks, most=n_speakers or most)
     chosen = np.unique(np.linspace(0, len(seconds) - 1, min(len(seconds), _MOST_SEGMENTS)).astype(int))
     vectors, weights = segments[chosen], seconds[chosen]
-    groups = _join(vectors, weights, least=n_speakers or 1, most=n_speakers or most, free=n_speakers is None)
+    groups = _group(vectors, weights, least=n_speakers or 1, most=n_speakers or most)
     centres = np.stack([average((vectors[group] * weights[group, np.newaxis]).astype(np.float32)) for group in groups])
     nearest = np.argmax(segments @ centres.T, axis=1)
     totals = np.bincount(nearest, weights=seconds, minlength=len(centres)).astype(np.float64)
@@ -115,9 +116,17 @@ def _cut(vectors: Vectors, label: NDArray[np.int64]) -> tuple[Vectors, NDArray[n
     return stacked, HOP_SECONDS * np.array(lengths, np.float64)
 
 
-def _join(
-    vectors: Vectors, weights: NDArray[np.float64], *, least: int, most: int, free: bool
-) -> list[NDArray[np.int64]]:
+def _group(vectors: Vectors, weights: NDArray[np.float64], *, least: int, most: int) -> list[NDArray[np.int64]]:
+    """Groups of indices, largest first; where they are fewer than `least`, those that finer distinctions bring."""
+    usual = _join(vectors, weights, same=SAME_VOICE, most=most)
+    for same in np.arange(SAME_VOICE, 1.0, _FINER) if len(usual) < least else ():
+        groups = _join(vectors, weights, same=float(same), most=most)
+        if len(groups) >= least:
+            return groups
+    return usual
+
+
+def _join(vectors: Vectors, weights: NDArray[np.float64], *, same: float, most: int) -> list[NDArray[np.int64]]:
     """Groups of indices, largest first: joined until groups differ, and on until at most `most` are large enough."""
     groups = [[index] for index in range(len(vectors))]
     alive = weights.copy()
@@ -131,9 +140,7 @@ def _join(
     while len(vectors) > 1:
         one, other = divmod(int(np.argmax(alike)), len(vectors))
         likeness = alike[one, other]
-        if likeness == -np.inf or (likeness < SAME_VOICE and large() <= most):
-            break
-        if not free and large() <= least and min(alive[one], alive[other]) >= needed:
+        if likeness == -np.inf or (likeness < same and large() <= most):
             break
         merged = (alive[one] * alike[one] + alive[other] * alike[other]) / (alive[one] + alive[other])
         alike[one], alike[:, one], alike[one, one] = merged, merged, -np.inf
