@@ -32,7 +32,7 @@ from unmingle.inference.windows import WindowedSeparation
 BLOCK_SECONDS = 2.0
 """How much is read at once."""
 
-_LISTENING = 0.97  # share of the time that the network takes
+_LISTENING, _DECIDING = 0.9, 0.06  # shares of the time that the network takes, and what lies between the two passes
 _LARGEST_GAIN_DB = 40.0
 LARGEST_TRUE_PEAK_DB = -1.0
 """Above it a track is not raised for the sake of its loudness (EBU R 128)."""
@@ -149,7 +149,7 @@ def hand_out(
         downmix: how channels become one.
         options: how to separate.
         sink: gets exactly `recording.n_samples` samples of every voice.
-        progress: called at the end.
+        progress: called after every piece.
     """
     up = StreamResampler(heard.sample_rate, recording.sample_rate, routing.n_out)
     finisher = Finisher(
@@ -170,6 +170,9 @@ def hand_out(
         finished = finisher.push(voices, mixture.take(voices.shape[1]))
         given += finished.shape[1]
         sink(finished)
+        if progress is not None:
+            before = _LISTENING + _DECIDING
+            progress(seconds * (before + (1 - before) * given / n_samples), seconds)
     rest = fit_length(up.push(np.zeros((routing.n_out, 0), np.float32), last=True), n_samples - done)
     finished = finisher.push(rest, mixture.take(rest.shape[1]), last=True)
     sink(fit_length(finished, n_samples - given))
