@@ -35,6 +35,7 @@ from unmingle.video.upright import Picture
 
 _RATE = 48_000
 _BLOCK = 1 << 15
+_MOST_WAITING = 32  # packets without a time of decoding: more than any coding holds back
 _CHANNEL_BITS = 128_000  # per second
 _TICKS = Fraction(1, 60_000)  # of encoded pictures: exact for 24, 25, 30, 50, 60 and 30000/1001 per second
 _QUALITY = {"crf": "20", "preset": "veryfast"}
@@ -232,17 +233,34 @@ def _sums(paths: Sequence[Path], gains: Samples) -> Iterator[Samples]:
 
 
 def _packets(container: InputContainer, stream: VideoStream) -> Iterator[tuple[float, Packet[VideoStream]]]:
-    """Packets that hold something, each with the time at which it is decoded, to where the file ends or breaks off."""
+    """Packets that hold something, each with the time at which it is decoded, to where the file ends or breaks off.
+
+    Matroska does not say when the first ones are decoded if later ones are shown before them; one picture apart, then.
+    """
+    waiting: list[Packet[VideoStream]] = []
+    for packet in _demuxed(container, stream):
+        waiting.append(packet)
+        if packet.dts is None and packet.pts is not None and len(waiting) <= _MOST_WAITING:
+            continue
+        step = packet.duration or round(1 / (stream.average_rate or 25) / packet.time_base)
+        last = packet.pts if packet.dts is None else packet.dts
+        for before, one in enumerate(reversed(waiting)):
+            one.dts = (last or 0) - before * step
+            one.pts = one.dts if one.pts is None else one.pts
+        yield from ((float((one.dts or 0) * one.time_base), one) for one in waiting)
+        waiting.clear()
+    yield from ((float((one.pts or 0) * one.time_base), one) for one in waiting)
+
+
+def _demuxed(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
     packets = container.demux(stream)
     while True:
         try:
             packet = next(packets)
         except (StopIteration, av.error.FFmpegError):
             return
-        if packet.dts is not None and packet.size:
-            if packet.pts is None:
-                packet.pts = packet.dts
-            yield float(packet.dts * packet.time_base), packet
+        if packet.size:
+            yield packet
 
 
 def _even(picture: Picture) -> Picture:
