@@ -32,7 +32,9 @@ from unmingle.inference.windows import WindowedSeparation
 BLOCK_SECONDS = 2.0
 """How much is read at once."""
 
-_LISTENING, _DECIDING = 0.9, 0.06  # shares of the time that the network takes, and what lies between the two passes
+LISTENING, DECIDING = 0.9, 0.06
+"""Shares of the time that the network takes, and what lies between the two passes."""
+
 _LARGEST_GAIN_DB = 40.0
 LARGEST_TRUE_PEAK_DB = -1.0
 """Above it a track is not raised for the sake of its loudness (EBU R 128)."""
@@ -110,7 +112,7 @@ def listen(
 
     def tell() -> None:
         if progress is not None:
-            progress(_LISTENING * min(store.n_samples / model.sample_rate, total), total)
+            progress(LISTENING * min(store.n_samples / model.sample_rate, total), total)
 
     tell()
     known = windows.end  # samples that an earlier run has pushed
@@ -171,7 +173,7 @@ def hand_out(
         given += finished.shape[1]
         sink(finished)
         if progress is not None:
-            before = _LISTENING + _DECIDING
+            before = LISTENING + DECIDING
             progress(seconds * (before + (1 - before) * given / n_samples), seconds)
     rest = fit_length(up.push(np.zeros((routing.n_out, 0), np.float32), last=True), n_samples - done)
     finished = finisher.push(rest, mixture.take(rest.shape[1]), last=True)

@@ -9,7 +9,7 @@ and resumed ends with the same result (docs/decisions/0018).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -88,13 +88,20 @@ def enrol_all(options: SeparationOptions) -> list[Enrolled]:
     return [enrol(name, path) for name, path in options.enroll]
 
 
-def identify(heard: Heard, options: SeparationOptions, enrolled: Sequence[Enrolled] = ()) -> Plan:
+def identify(
+    heard: Heard,
+    options: SeparationOptions,
+    enrolled: Sequence[Enrolled] = (),
+    *,
+    tell: Callable[[float], None] | None = None,
+) -> Plan:
     """Decide which voice gets which track.
 
     Args:
         heard: the network's tracks.
         options: how many people there are, and who is wanted.
         enrolled: voices with names.
+        tell: called with the share that is done, 0..1.
 
     Raises:
         SignalError: none of the voices that alone are wanted is in the recording.
@@ -106,6 +113,7 @@ def identify(heard: Heard, options: SeparationOptions, enrolled: Sequence[Enroll
         sample_rate=sample_rate,
         speech=_find_speech(store, sample_rate),
         vectors=bool(enrolled) or not _fits(heard, options),
+        tell=tell,
     )
     voices = _count(looks, store.n_src, options)
     if len(voices) == 0 and options.n_speakers in ("auto", 1):

@@ -9,6 +9,7 @@ All three run the same engine (`engine.py`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -121,7 +122,7 @@ def separate_file(
     enrolled = enrol_all(options)
     source = _Source(Path(path), model)
     heard = source.listen(model, options, store=TrackStore(model.n_src), progress=progress)
-    plan = identify(heard, options, enrolled)
+    plan = identify(heard, options, enrolled, tell=source.teller(progress))
     rows = plan.rows(residual=options.keep_residual)
     estimates = np.zeros((len(rows), source.recording.n_samples), np.float32)
     filled = 0
@@ -200,7 +201,7 @@ def separate_to_files(
         ) as journal,
     ):
         heard = source.listen(model, options, store=journal.store, progress=progress, journal=journal)
-        plan = identify(heard, options, enrolled)
+        plan = identify(heard, options, enrolled, tell=source.teller(progress))
         rows = plan.rows(residual=options.keep_residual)
         paths = track_paths(Path(out_dir), stem, plan.track_names(residual=options.keep_residual), format)
         with TrackFiles.open(
@@ -257,6 +258,13 @@ class _Source:
         self.subtype = choose_subtype(info.subtype)
         self.conversions = [*_about_streams(info.n_streams), *self.reader.notes, *self.downmix.conversions]
         self.conversions += about_rates(info.sample_rate, model.sample_rate)
+
+    def teller(self, progress: Progress | None) -> Callable[[float], None] | None:
+        """What tells how far it is decided who is who."""
+        if progress is None:
+            return None
+        seconds = self.recording.n_samples / self.recording.sample_rate
+        return lambda share: progress((engine.LISTENING + engine.DECIDING * share) * seconds, seconds)
 
     @property
     def warnings(self) -> list[str]:

@@ -59,7 +59,15 @@ class Looks:
         return np.any(self.mixture != 0.0, axis=1)
 
 
-def look(read: Read, n_samples: int, *, sample_rate: int, speech: NDArray[np.bool_], vectors: bool = True) -> Looks:
+def look(
+    read: Read,
+    n_samples: int,
+    *,
+    sample_rate: int,
+    speech: NDArray[np.bool_],
+    vectors: bool = True,
+    tell: Callable[[float], None] | None = None,
+) -> Looks:
     """Go through separated tracks once.
 
     Args:
@@ -68,6 +76,7 @@ def look(read: Read, n_samples: int, *, sample_rate: int, speech: NDArray[np.boo
         sample_rate: Hz.
         speech: (ticks,) whether anybody speaks, as `activity.SpeechFinder` found.
         vectors: make them; without, which is much faster, all are zero.
+        tell: called with the share that is done, 0..1.
     """
     hop = round(HOP_SECONDS * sample_rate)
     n = max(1, -(-n_samples // hop))
@@ -75,7 +84,11 @@ def look(read: Read, n_samples: int, *, sample_rate: int, speech: NDArray[np.boo
     edges = [*range(0, n, _CHUNK), n]
     powers = np.concatenate([_powers(read(a * hop, b * hop), hop) for a, b in pairwise(edges)], axis=1)
     wanted = _wanted(levels_db(powers), speech) & vectors
-    found = [_vectors(read, a, b, wanted[:, a:b], sample_rate) for a, b in pairwise(edges)]
+    found: list[NDArray[np.float32]] = []
+    for a, b in pairwise(edges):
+        found.append(_vectors(read, a, b, wanted[:, a:b], sample_rate))
+        if tell is not None:
+            tell(b / n)
     mixture, *tracks = np.concatenate(found, axis=1)
     return Looks(mixture, np.stack(tracks), powers, speech)
 
