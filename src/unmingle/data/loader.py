@@ -89,7 +89,8 @@ def training_batches(
     """
     share = {"rank": rank, "world_size": world_size}
     if settings.speech:
-        return (LipMixing if settings.video else DynamicMixing)(settings, **share, progress=progress)
+        mixing = LipMixing if settings.video else DynamicMixing
+        return mixing(settings, rank=rank, world_size=world_size, progress=progress)
     if not settings.manifest:
         raise ConfigError("nothing to train on: set data.speech (dynamic mixing) or data.manifest (fixed mixtures)")
     dataset = ManifestDataset(
