@@ -85,8 +85,10 @@ def _silero() -> Any:
     path = Path(package.submodule_search_locations[0]) / "data" / "silero_vad.jit"
     if not path.is_file():
         return None
-    import torch
-
+    try:
+        import torch
+    except ImportError:  # an exported model does without it
+        return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of the format that the package ships
         network: Any = torch.jit.load(str(path), map_location="cpu").eval()
