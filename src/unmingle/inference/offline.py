@@ -9,18 +9,14 @@ All three run the same engine (`engine.py`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unmingle.audio.formats import Subtype, choose_subtype
+from unmingle.audio.formats import Subtype
 from unmingle.audio.framing import Samples
-from unmingle.audio.io import AudioReader
-from unmingle.audio.resample import check_sample_rate
-from unmingle.audio.survey import Downmix, Survey, plan_downmix, survey
 from unmingle.inference import engine
 from unmingle.inference.arrays import separate
 from unmingle.inference.describe import describe
@@ -28,15 +24,11 @@ from unmingle.inference.handle import Model, load_model, require_sound_alone
 from unmingle.inference.identity import enrol_all, identify, possible_names
 from unmingle.inference.journal import Journal, work_on
 from unmingle.inference.report import Progress, SeparationOptions, SeparationReport, Track, TrackFormat
-from unmingle.inference.routing import Routing
+from unmingle.inference.source import Source
 from unmingle.inference.store import TrackStore
 from unmingle.inference.trackfiles import TrackFiles, check_targets, folder, track_paths
 
 __all__ = ["Separation", "separate", "separate_file", "separate_to_files"]
-
-_BLOCK_VALUES = 1 << 21  # samples times channels that are read at once, at most
-_FAINT_DB, _FAINT_SHARE = 25.0, 0.02
-_LOW_CONFIDENCE = 0.5
 
 
 @dataclass(frozen=True)
@@ -120,7 +112,7 @@ def separate_file(
     options = options or SeparationOptions()
     model = as_model(model)
     enrolled = enrol_all(options)
-    source = _Source(Path(path), model)
+    source = Source(Path(path), model)
     heard = source.listen(model, options, store=TrackStore(model.n_src), progress=progress)
     plan = identify(heard, options, enrolled, tell=source.teller(progress))
     rows = plan.rows(residual=options.keep_residual)
@@ -188,7 +180,7 @@ def separate_to_files(
     possible = possible_names(options, n_src=model.n_src)
     check_targets(track_paths(Path(out_dir), stem, possible, format), overwrite=overwrite)
     enrolled = enrol_all(options)
-    source = _Source(Path(path), model)
+    source = Source(Path(path), model)
     with (
         folder(Path(out_dir)),
         Journal.open(
@@ -236,93 +228,3 @@ def as_model(model: Model | str | Path | None) -> Model:
     found = model if isinstance(model, Model) else load_model(model)
     require_sound_alone(found.config, name=found.name)
     return found
-
-
-class _Source:
-    """A file that was looked through and can be separated."""
-
-    recording: Survey
-    downmix: Downmix
-    subtype: Subtype
-
-    def __init__(self, path: Path, model: Model) -> None:
-        self.path = path
-        self.reader = AudioReader(path)
-        info = self.reader.info
-        check_sample_rate(info.sample_rate, name=str(path))
-        self._block = max(1, min(round(engine.BLOCK_SECONDS * info.sample_rate), _BLOCK_VALUES // info.channels))
-        self.recording = survey(
-            self.reader.blocks(self._block), sample_rate=info.sample_rate, channels=info.channels, name=str(path)
-        )
-        self.downmix = plan_downmix(self.recording)
-        self.subtype = choose_subtype(info.subtype)
-        self.conversions = [*_about_streams(info.n_streams), *self.reader.notes, *self.downmix.conversions]
-        self.conversions += about_rates(info.sample_rate, model.sample_rate)
-
-    def teller(self, progress: Progress | None) -> Callable[[float], None] | None:
-        """What tells how far it is decided who is who."""
-        if progress is None:
-            return None
-        seconds = self.recording.n_samples / self.recording.sample_rate
-        return lambda share: progress((engine.LISTENING + engine.DECIDING * share) * seconds, seconds)
-
-    @property
-    def warnings(self) -> list[str]:
-        """What is doubtful about the recording itself, complete once it was read to its end."""
-        return [*self.reader.doubts, *self.downmix.warnings]
-
-    def listen(
-        self,
-        model: Model,
-        options: SeparationOptions,
-        *,
-        store: TrackStore,
-        progress: Progress | None,
-        journal: Journal | None = None,
-    ) -> engine.Heard:
-        return engine.listen(
-            model,
-            self.reader.blocks(self._block),
-            self.recording,
-            self.downmix,
-            options,
-            store=store,
-            progress=progress,
-            journal=journal,
-        )
-
-    def hand_out(
-        self,
-        heard: engine.Heard,
-        routing: Routing,
-        options: SeparationOptions,
-        *,
-        sink: engine.Sink,
-        progress: Progress | None,
-    ) -> engine.Measures:
-        return engine.hand_out(
-            self.reader.blocks(self._block),
-            heard,
-            routing,
-            self.recording,
-            self.downmix,
-            options,
-            sink=sink,
-            progress=progress,
-        )
-
-
-def _about_streams(n_streams: int) -> list[str]:
-    return [f"took the first of {n_streams} sound tracks in the file"] if n_streams > 1 else []
-
-
-def about_rates(recorded: int, wanted: int) -> list[str]:
-    """What changing the rate for the model means, in words."""
-    if recorded == wanted:
-        return []
-    sentence = f"resampled from {recorded} to {wanted} Hz for the model, and its tracks back"
-    if recorded > wanted:
-        sentence += (
-            f"; what is above {wanted // 2} Hz, which it does not hear, is shared out by the treble that it does hear"
-        )
-    return [sentence]
