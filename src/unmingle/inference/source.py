@@ -38,7 +38,7 @@ class Source:
         self.downmix = plan_downmix(self.recording)
         self.subtype = choose_subtype(info.subtype)
         self.conversions = [*_about_streams(info.n_streams), *self.reader.notes, *self.downmix.conversions]
-        self.conversions += about_rates(info.sample_rate, model.sample_rate)
+        self.conversions += _about_rates(info.sample_rate, model.sample_rate)
 
     def teller(self, progress: Progress | None) -> Callable[[float], None] | None:
         """What tells how far it is decided who is who."""
@@ -97,7 +97,7 @@ def _about_streams(n_streams: int) -> list[str]:
     return [f"took the first of {n_streams} sound tracks in the file"] if n_streams > 1 else []
 
 
-def about_rates(recorded: int, wanted: int) -> list[str]:
+def _about_rates(recorded: int, wanted: int) -> list[str]:
     """What changing the rate for the model means, in words."""
     if recorded == wanted:
         return []
