@@ -194,10 +194,6 @@ def test_weights_that_are_not_there(refused: Callable[..., str], recording: Path
     assert "missing.safetensors" in refused(recording, model=tmp_path / "missing.safetensors")
 
 
-def test_more_speakers_than_the_model_separates(refused: Callable[..., str], recording: Path) -> None:
-    assert "separates 2 speakers, 3 were asked for" in refused(recording, "-n", 3)
-
-
 def test_a_device_that_is_not_there(refused: Callable[..., str], recording: Path) -> None:
     assert "nonsense" in refused(recording, "--device", "nonsense")
 
@@ -249,8 +245,8 @@ def test_a_disk_without_room_for_the_tracks(
 ) -> None:
     with full_disk(room):
         message = refused(recording, "-o", tmp_path / "out", "--format", track_format)
-    assert "talk_spk" in message
-    assert "cannot be written" in message
+    assert str(tmp_path / "out") in message
+    assert "is the disk full?" in message
 
 
 def test_a_disk_without_room_for_the_report(
@@ -261,7 +257,7 @@ def test_a_disk_without_room_for_the_report(
 
     monkeypatch.setattr(Path, "write_text", full)
     message = refused(recording, "-o", tmp_path / "out")
-    assert "talk.separation.json: No space left on device" in message
+    assert "talk.rttm: No space left on device" in message
 
 
 @pytest.mark.parametrize("there", ["talk_spk1.wav", "talk_spk2.wav", "talk.separation.json"])

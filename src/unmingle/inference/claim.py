@@ -50,11 +50,18 @@ def claim(path: Path, *, overwrite: bool) -> Generator[Claim]:
         raise OutputError(f"{path.parent} cannot be written ({error.strerror}); choose another folder") from error
     try:
         found = _read(path)
-        path.write_bytes(json.dumps({"overwrite": overwrite or found.replacing}).encode())
+        _write(path, overwrite=overwrite or found.replacing)
         yield found
     finally:
         path.unlink(missing_ok=True)
         hold.release()
+
+
+def _write(path: Path, *, overwrite: bool) -> None:
+    try:
+        path.write_bytes(json.dumps({"overwrite": overwrite}).encode())
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written ({error.strerror}); is the disk full?") from error
 
 
 def _read(path: Path) -> Claim:
