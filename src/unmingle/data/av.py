@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple, overload
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from unmingle.data.articulation import movement_of
 from unmingle.data.batch import Batch
 from unmingle.data.crops import FRAME_RATE, GRAY, Crops, crops_shape, frames_of, read_crops, require_length
-from unmingle.data.dataset import ManifestDataset, read_entry, validation_settings
+from unmingle.data.dataset import ManifestDataset, WholeMixtures, read_entry, validation_settings
 from unmingle.data.dynamic import DynamicMixing, Mixed
 from unmingle.data.manifest import Entry
 from unmingle.data.mouths import Look, draw_mouths
@@ -224,7 +224,7 @@ class SeenBatches:
         return Item(mixture[stretch], sources[face, stretch], shown)
 
 
-class SeenMixtures(Sequence[Batch]):
+class SeenMixtures(WholeMixtures):
     """The mixtures of a manifest, whole, each a batch with an item for every face of it: for validation."""
 
     def __init__(self, dataset: ManifestDataset, *, crop: int) -> None:
@@ -234,29 +234,17 @@ class SeenMixtures(Sequence[Batch]):
             ManifestError: a mixture has no video.
         """
         require_videos(dataset.entries)
-        self.dataset, self.crop = dataset, crop
+        super().__init__(dataset)
+        self.crop = crop
 
-    def __len__(self) -> int:
-        """Number of mixtures."""
-        return len(self.dataset)
-
-    @overload
-    def __getitem__(self, index: int) -> Batch: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Batch]: ...
-    def __getitem__(self, index: int | slice) -> Batch | Sequence[Batch]:
+    def read(self, index: int) -> Batch:
         """One mixture, repeated for each of its faces."""
-        if isinstance(index, slice):
-            return [self[number] for number in range(*index.indices(len(self)))]
-        if not -len(self) <= index < len(self):
-            raise IndexError(index)
         entry = self.dataset.entries[index]
         mixture, sources = self.dataset[index]
-        pair = entry.extra.get("pair")
         rate = entry.sample_rate
         videos = [read_lips(path, len(mixture), sample_rate=rate, crop=self.crop) for path in entry.video]
         items = [Item(mixture, source, video) for source, video in zip(sources, videos, strict=True)]
-        return stack(items, [len(set(pair)) > 1 if isinstance(pair, str) else None] * len(items))
+        return stack(items, [self.is_mixed_gender(index)] * len(items))
 
 
 def read_lips(path: Path, n_samples: int, *, sample_rate: int, crop: int) -> Crops:

@@ -172,8 +172,16 @@ class WholeMixtures(Sequence[Batch]):
             return [self[number] for number in range(*index.indices(len(self)))]
         if not -len(self) <= index < len(self):
             raise IndexError(index)
+        return self.read(index)
+
+    def read(self, index: int) -> Batch:
+        """The batch of one mixture."""
+        return _batch([self.dataset[index]], [self.is_mixed_gender(index)])
+
+    def is_mixed_gender(self, index: int) -> bool | None:
+        """Whether the speakers of a mixture are of two genders; None when the manifest does not say."""
         pair = self.dataset.entries[index].extra.get("pair")
-        return _batch([self.dataset[index]], [len(set(pair)) > 1 if isinstance(pair, str) else None])
+        return len(set(pair)) > 1 if isinstance(pair, str) else None
 
 
 def validation_settings(settings: DataSettings) -> DataSettings:
