@@ -40,20 +40,35 @@ def claim(path: Path, *, overwrite: bool) -> Generator[Claim]:
     Raises:
         OutputError: another run is at work on it, or the folder cannot be written.
     """
+    with alone(path, busy=f"another run is writing the same results into {path.parent}"):
+        try:
+            found = _read(path)
+            _write(path, overwrite=overwrite or found.replacing)
+            yield found
+        finally:
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def alone(path: Path, *, busy: str) -> Generator[None]:
+    """Hold a file until the body ends, so that no second run works on it.
+
+    Args:
+        path: the file.
+        busy: what it means, in words, that another run holds it.
+
+    Raises:
+        OutputError: another run does, or the folder cannot be written.
+    """
     try:
         hold = Hold(path)
     except BlockingIOError as error:
-        raise OutputError(
-            f"another run is writing the same results into {path.parent}; wait for it, or choose another folder"
-        ) from error
+        raise OutputError(f"{busy}; wait for it, or choose another folder") from error
     except OSError as error:
         raise OutputError(f"{path.parent} cannot be written ({error.strerror}); choose another folder") from error
     try:
-        found = _read(path)
-        _write(path, overwrite=overwrite or found.replacing)
-        yield found
+        yield
     finally:
-        path.unlink(missing_ok=True)
         hold.release()
 
 

@@ -21,8 +21,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from unmingle._version import __version__
-from unmingle.audio.temporary import Hold
 from unmingle.errors import OutputError
+from unmingle.inference.claim import alone
 from unmingle.inference.handle import Model
 from unmingle.inference.report import SeparationOptions
 from unmingle.inference.store import TrackStore
@@ -84,7 +84,7 @@ class Journal:
             OutputError: the folder cannot be written, or another run is at work on the same results.
         """
         path, tracks = out_dir / f".{stem}.journal", out_dir / f".{stem}.tracks.part"
-        with _alone(tracks, stem):
+        with alone(tracks, busy=f"{stem} is being separated into {tracks.parent} by another run"):
             n_samples, state = _read(path, tracks, about, n_src=n_src) if resume else (0, None)
             if state is None:
                 path.unlink(missing_ok=True)
@@ -118,23 +118,6 @@ class Journal:
             unfinished.unlink(missing_ok=True)
             raise OutputError(f"{self._path} cannot be written ({error.strerror}); is the disk full?") from error
         self.store.kept = True
-
-
-@contextmanager
-def _alone(tracks: Path, stem: str) -> Generator[None]:
-    """Hold the file of the tracks, so that no second run works on it."""
-    try:
-        hold = Hold(tracks)
-    except BlockingIOError as error:
-        raise OutputError(
-            f"{stem} is being separated into {tracks.parent} by another run; wait for it, or choose another folder"
-        ) from error
-    except OSError as error:
-        raise OutputError(f"{tracks.parent} cannot be written ({error.strerror}); choose another folder") from error
-    try:
-        yield
-    finally:
-        hold.release()
 
 
 def _read(path: Path, tracks: Path, about: Mapping[str, object], *, n_src: int) -> tuple[int, State | None]:
