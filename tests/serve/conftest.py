@@ -191,3 +191,21 @@ def refused() -> Callable[..., tuple[int, str]]:
         return words["code"], words["message"]
 
     return end
+
+
+class Held:
+    """An engine that waits until it is let on."""
+
+    def __init__(self):
+        self.on, self.begun = threading.Event(), threading.Event()
+
+    def __call__(self, mixture):
+        if mixture.any():
+            self.begun.set()
+            assert self.on.wait(20)
+        return np.stack([mixture, mixture], axis=1)
+
+
+@pytest.fixture
+def held():
+    return Model("held", TDANetConfig(sample_rate=RATE), engine=Held())

@@ -25,27 +25,6 @@ def test_streams_get_what_is_owed_before_the_server_goes(serving, noise, offline
         running.stop()
 
 
-class Held:
-    """An engine that waits until it is let on."""
-
-    def __init__(self):
-        self.on, self.begun = threading.Event(), threading.Event()
-
-    def __call__(self, mixture):
-        if mixture.any():
-            self.begun.set()
-            assert self.on.wait(20)
-        return np.stack([mixture, mixture], axis=1)
-
-
-@pytest.fixture
-def held():
-    from unmingle.inference.handle import Model
-    from unmingle.presets import TDANetConfig
-
-    return Model("held", TDANetConfig(sample_rate=RATE), engine=Held())
-
-
 def test_recordings_that_were_accepted_are_finished_and_others_refused(serving, held, wav, refused, until):
     with serving(model=held) as running:
         folder, answers = running.server._service._folder, []

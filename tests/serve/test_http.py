@@ -173,41 +173,20 @@ def test_an_upload_that_stops_coming_is_let_go(serving):
         assert "separations_accepted 0\n" in running.client.get("metrics").text
 
 
-class Slow:
-    """An engine that waits until it is let on."""
-
-    def __init__(self):
-        self.on, self.begun = threading.Event(), threading.Event()
-
-    def __call__(self, mixture):
-        if mixture.any():
-            self.begun.set()
-            assert self.on.wait(20)
-        return np.stack([mixture, mixture], axis=1)
-
-
-@pytest.fixture
-def slow():
-    from unmingle.inference.handle import Model
-    from unmingle.presets import TDANetConfig
-
-    return Model("slow", TDANetConfig(sample_rate=RATE), engine=Slow())
-
-
-def test_only_so_many_recordings_are_taken_at_once_and_the_server_answers_meanwhile(serving, slow, wav):
-    with serving(model=slow, n_separations=1, max_waiting=1) as running:
+def test_only_so_many_recordings_are_taken_at_once_and_the_server_answers_meanwhile(serving, held, wav):
+    with serving(model=held, n_separations=1, max_waiting=1) as running:
         answers = []
         threads = [threading.Thread(target=lambda: answers.append(post(running, wav(0.2)))) for _ in range(2)]
         for one in threads:
             one.start()
-        assert slow.engine.begun.wait(10)
+        assert held.engine.begun.wait(10)
         while "separations_accepted 2\n" not in running.client.get("metrics").text:
             pass
         assert running.client.get("healthz").status_code == 200
         refused = post(running, wav(0.2))
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "10")
         assert "try again later" in refused.json()["error"]
-        slow.engine.on.set()
+        held.engine.on.set()
         for one in threads:
             one.join(20)
         assert [answer.status_code for answer in answers] == [200, 200]
@@ -221,11 +200,11 @@ def test_results_that_nobody_fetches_do_not_fill_the_disk(serving, wav):
         assert post(running, wav(0.2)).status_code == 200
 
 
-def test_work_for_somebody_who_has_gone_is_given_up(serving, slow, wav, until):
-    with serving(model=slow) as running:
+def test_work_for_somebody_who_has_gone_is_given_up(serving, held, wav, until):
+    with serving(model=held) as running:
         with pytest.raises(httpx.ReadTimeout):
             running.client.post("v1/separate", files={"file": ("a.wav", wav(0.2))}, timeout=0.5)
-        slow.engine.on.set()
+        held.engine.on.set()
         until(lambda: 'separations_total{outcome="abandoned"} 1' in running.client.get("metrics").text)
         until(lambda: not leftovers(running))
 
