@@ -100,6 +100,7 @@ def test_too_few_mixtures_and_too_many_sources_are_errors(settings: DataSettings
         training_batches(DataSettings())
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a machine of one core
 @pytest.mark.parametrize("n_workers", [0, 1, 2])
 def test_the_loader_gives_the_same_batches_from_any_number_of_processes(settings: DataSettings, n_workers: int) -> None:
     source = training_batches(settings)

@@ -64,8 +64,8 @@ def test_sources_add_up_to_a_mixture_without_noise(settings: DataSettings) -> No
 
 
 def test_levels_are_drawn_from_their_range(settings: DataSettings) -> None:
-    samples = [mixing(settings, level_db=(3.0, 3.0)).sample(number, step=0) for number in range(5)]
-    for mixture, sources in samples:
+    samples = [mixing(settings, level_db=(3.0, 3.0)).mix(number, step=0) for number in range(5)]
+    for mixture, sources, _ in samples:
         assert ratio_db(*sources) == pytest.approx(3.0, abs=1e-3)
         assert level_db(mixture) == pytest.approx(0, abs=1e-3)
     quiet, _ = mixing(settings, mixture_rms_db=(-20.0, -20.0)).sample(0, step=0)
@@ -152,6 +152,27 @@ def test_the_share_of_mixed_pairs_is_kept(settings: DataSettings) -> None:
     assert 0.24 <= mixed[True] / 500 <= 0.36
 
 
+def test_a_woman_and_a_man_come_in_this_order_and_are_told(settings: DataSettings) -> None:
+    pairs = mixing(settings, mixed_gender_share=0.5)
+    turned = 0
+    for step in range(5):
+        batch = pairs.batch(step)
+        assert batch.mixed_gender is not None
+        for place, mixed in enumerate(batch.mixed_gender.tolist()):
+            number = step * 4 + place
+            first, second = (speaker_gender(pairs, voice) for voice in pairs.voices_of(number, step=step))
+            drawn = torch.from_numpy(pairs.mix(number, step=step).sources)
+            assert mixed == (first != second)
+            turned += (first, second) == ("M", "F")
+            wanted = drawn.flip(0) if (first, second) == ("M", "F") else drawn
+            torch.testing.assert_close(batch.sources[place], wanted, rtol=0, atol=0)
+    assert turned
+
+
+def speaker_gender(pairs: DynamicMixing, speaker: str) -> str | None:
+    return pairs.pool.genders[list(pairs.pool.speakers).index(speaker)]
+
+
 def test_the_easy_start_ends_step_by_step(settings: DataSettings) -> None:
     easy = mixing(settings, mixed_gender_share=0.0, easy_mixed_gender_share=1.0, easy_steps=100, noise_share=1.0)
 
@@ -173,13 +194,14 @@ def test_unknown_genders_play_no_part(settings: DataSettings, speech: Path) -> N
     settings = replace(settings, speech=str(speech.parent / "speech"), mixing=MixingSettings())
     assert DynamicMixing(settings).batch(0).mixture.isfinite().all()
     assert DynamicMixing(settings).is_mixed_gender(0) is None
+    assert DynamicMixing(settings).batch(0).mixed_gender is None
 
 
 @pytest.mark.parametrize("targets", ["reverberant", "early"])
 def test_rooms_keep_levels_and_say_what_is_wanted(settings: DataSettings, targets: str) -> None:
     pytest.importorskip("pyroomacoustics")
     echoing = mixing(settings, room_share=1.0, n_rooms=1, room_targets=targets, level_db=(2.0, 2.0))
-    mixture, sources = echoing.sample(0, step=0)
+    mixture, sources, _ = echoing.mix(0, step=0)
     left = np.abs(mixture - sources.sum(0)).max()
     if targets == "early":
         assert left > 0.01

@@ -248,6 +248,14 @@ def test_a_network_of_masks_begins_by_sharing_the_mixture_out_at_any_level():
         assert (estimates - level * mixture / 2).std() < 0.2 * level
 
 
+def test_the_gates_of_a_new_network_of_masks_let_the_features_through():
+    model = network(output="mask")
+    x = noise(1, 4, model.config.n_bins, model.config.channels)
+    for block in model.blocks:
+        passed = block.gate(x)
+        assert torch.nn.functional.cosine_similarity(passed.flatten(), x.flatten(), dim=0) > 0.8
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -108,3 +108,15 @@ def test_half_precision_estimates_are_scored_in_single_precision():
     loss = build_loss(LossSettings())(estimates.bfloat16(), sources)
     assert loss.dtype == torch.float32
     torch.testing.assert_close(loss, build_loss(LossSettings())(estimates.bfloat16().float(), sources))
+
+
+def test_an_item_in_order_is_scored_as_it_stands_and_the_others_at_their_best():
+    estimates, sources = signals()
+    swapped = estimates.flip(1)
+    in_order = torch.tensor([True, False, True, False])
+    metric = partial(snr, zero_mean=True, eps=EPS)
+    free = pit_losses(metric, estimates=swapped, sources=sources)
+    held = pit_losses(metric, estimates=swapped, sources=sources, in_order=in_order)
+    torch.testing.assert_close(held[~in_order], free[~in_order])
+    torch.testing.assert_close(held[in_order], -metric(estimate=swapped, reference=sources).mean(-1)[in_order])
+    assert (held[in_order] > free[in_order] + 3).all()

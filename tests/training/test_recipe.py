@@ -50,6 +50,7 @@ def test_no_folder_of_this_machine_travels_with_weights(path):
         ("modell.n_src=3", ConfigError, "did you mean 'model'"),
         ("data.batchsize=3", ConfigError, r"data\.batchsize; did you mean 'batch_size'"),
         ("data.n_src=3", ConfigError, r"model\.n_src is 2 but data\.n_src is 3"),
+        ("training.loss.ordered_steps=9", ConfigError, "two voices of dynamic mixing"),
         ("training.lr=-1", ConfigError, "above 0"),
         ("training.schedule.kind=cosine", ConfigError, r"training\.schedule\.kind"),
         ("name=3", ConfigError, "text was wanted"),

@@ -19,6 +19,7 @@ from unmingle.data.batch import Batch
 from unmingle.errors import CheckpointError, ConfigError, OutputExistsError
 from unmingle.models import build_model
 from unmingle.training.recipe import recipe_from_values
+from unmingle.training.settings import LossSettings
 from unmingle.training.trainer import train
 
 VALIDATION = [batch(1000), batch(1001)]
@@ -104,6 +105,26 @@ def test_training_lowers_the_loss(tmp_path):
     run(tmp_path, batches=One(), max_steps=40, validate_steps=20)
     before, after = (float(line["train_loss_db"]) for line in rows(tmp_path))
     assert after < before - 0.5
+
+
+class Paired(Noise):
+    """Every pair is a woman and a man."""
+
+    def batch(self, step):
+        return super().batch(step)._replace(mixed_gender=torch.ones(2, dtype=torch.bool))
+
+
+def test_an_order_holds_for_as_many_steps_as_the_recipe_says(tmp_path):
+    def log(name, ordered_steps):
+        plain = recipe(max_steps=2, validate_steps=1)
+        training = dataclasses.replace(plain.training, loss=LossSettings(ordered_steps=ordered_steps))
+        ordered = dataclasses.replace(plain, training=training, data=dataclasses.replace(plain.data, speech="mixed"))
+        train(ordered, tmp_path / name, batches=Paired(), validation=VALIDATION)
+        return [float(row["train_loss_db"]) for row in rows(tmp_path / name)]
+
+    free, once, twice = log("free", 0), log("once", 1), log("twice", 2)
+    assert once[0] == twice[0] > free[0]  # the best order is at least as good as a given one
+    assert once[1] != twice[1]
 
 
 def test_weights_are_the_average_and_carry_recipe_and_scores(finished):

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import cast, overload
+from typing import overload
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from unmingle.audio.io import probe, read_audio
-from unmingle.data.batch import Batch
+from unmingle.data.batch import Batch, Samples, batch_of
 from unmingle.data.dynamic import DynamicMixing
 from unmingle.data.manifest import Entry
 from unmingle.data.settings import DataSettings, MixingSettings
 from unmingle.errors import ConfigError, ManifestError, SampleRateError, ShapeError
-
-Samples = NDArray[np.float32]
 
 _PERMUTATIONS = 0x5065726D  # keeps the order of an epoch apart from the cuts in it
 
@@ -138,17 +134,7 @@ class ManifestBatches:
         order = np.random.default_rng([self.dataset.seed, _PERMUTATIONS, epoch]).permutation(len(self.dataset))
         first = (place * self.world_size + self.rank) * self.batch_size
         chosen = order[first : first + self.batch_size]
-        return _batch([self.dataset.item(int(index), epoch=epoch) for index in chosen])
-
-
-def _batch(items: Sequence[tuple[Samples, Samples]], mixed_gender: Sequence[bool | None] = ()) -> Batch:
-    mixtures, sources = zip(*items, strict=True)
-    known = bool(mixed_gender) and all(mixed is not None for mixed in mixed_gender)
-    return Batch(
-        torch.from_numpy(np.stack(mixtures)),
-        torch.from_numpy(np.stack(sources)),
-        torch.tensor(cast("list[bool]", list(mixed_gender))) if known else None,
-    )
+        return batch_of([self.dataset.item(int(index), epoch=epoch) for index in chosen])
 
 
 class WholeMixtures(Sequence[Batch]):
@@ -176,7 +162,7 @@ class WholeMixtures(Sequence[Batch]):
 
     def read(self, index: int) -> Batch:
         """The batch of one mixture."""
-        return _batch([self.dataset[index]], [self.is_mixed_gender(index)])
+        return batch_of([self.dataset[index]], [self.is_mixed_gender(index)])
 
     def is_mixed_gender(self, index: int) -> bool | None:
         """Whether the speakers of a mixture are of two genders; None when the manifest does not say."""
@@ -211,4 +197,4 @@ def made_up_mixtures(settings: DataSettings) -> list[Batch]:
     items = [mixing.sample(number, step=0) for number in numbers]
     mixed = [mixing.is_mixed_gender(number) for number in numbers]
     size = settings.batch_size
-    return [_batch(items[at : at + size], mixed[at : at + size]) for at in range(0, len(items), size)]
+    return [batch_of(items[at : at + size], mixed[at : at + size]) for at in range(0, len(items), size)]

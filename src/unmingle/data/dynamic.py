@@ -11,10 +11,9 @@ from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from unmingle.data.batch import Batch
+from unmingle.data.batch import Batch, batch_of
 from unmingle.data.rooms import RoomBank
 from unmingle.data.settings import DataSettings
 from unmingle.data.speech import speaker_corpora
@@ -108,13 +107,15 @@ class DynamicMixing:
     def batch(self, step: int) -> Batch:
         """Batch of one step; the same for the same settings, rank and step, whatever was asked before."""
         first = (step * self.world_size + self.rank) * self.settings.batch_size
-        made = [self.sample(first + place, step=step) for place in range(self.settings.batch_size)]
-        mixtures, sources = zip(*made, strict=True)
-        return Batch(torch.from_numpy(np.stack(mixtures)), torch.from_numpy(np.stack(sources)))
+        numbers = range(first, first + self.settings.batch_size)
+        items = [self.sample(number, step=step) for number in numbers]
+        return batch_of(items, [self.is_mixed_gender(number, step=step) for number in numbers])
 
     def sample(self, number: int, *, step: int) -> tuple[Samples, Samples]:
-        """One mixture (time,) and its sources (n_src, time), float32; see `mix`."""
-        return self.mix(number, step=step)[:2]
+        """One mixture (time,) and its sources (n_src, time), float32, women first; see `mix`."""
+        mixture, sources, _ = self.mix(number, step=step)
+        genders = [self.pool.genders[speaker] for speaker in self._speakers(self._rng(number), self._ease(step))]
+        return mixture, sources[sorted(range(len(sources)), key=lambda place: genders[place] != "F")]
 
     def mix(self, number: int, *, step: int) -> Mixed:
         """One mixture, its sources, float32, and where they were cut.

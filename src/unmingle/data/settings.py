@@ -39,7 +39,7 @@ class MixingSettings:
     Attributes:
         speaker_seconds: clipping range for the seconds of speech that a speaker's probability is made from.
         speed: range of the playback speed, drawn per utterance; 1.0 is unchanged.
-        level_db: range of the level of the first source over every other one, in dB; None: as they were recorded.
+        level_db: range of the level of the speaker drawn first over every other one, in dB; None: as recorded.
         partial_share: share of mixtures whose voices overlap in part only: one begins late, another ends early. Not of
             voices with a film, whose lips would go on.
         partial_silence: longest such silence, as a share of the segment.

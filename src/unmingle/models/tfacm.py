@@ -109,6 +109,20 @@ class GatedUnit(nn.Module):
         gated = self._gate(mixed).transpose(2, 3).contiguous()
         return gated.view_as(channels_first).permute(0, 2, 3, 1)
 
+    def begin_open(self) -> None:
+        """First weights that let nearly all of x through, so that every block of a new network hears the first one."""
+        linears = [self.left[0], self.left[2], self.final, self.right[0], self.right[2]]
+        with torch.no_grad():
+            for linear in cast("list[nn.Linear]", linears):
+                linear.bias.zero_()
+                linear.weight.mul_(0.2)
+            for linear in cast("list[nn.Linear]", linears[:3]):
+                linear.weight.add_(torch.eye(len(linear.weight)))
+            for scale in cast("list[Scale]", [self.left[1], self.right[1]]):
+                scale.weight.fill_(1)
+                scale.bias.zero_()
+            cast("nn.Linear", self.right[2]).bias.fill_(1)
+
     def _gate(self, x: Tensor) -> Tensor:
         return self.final(self.dropout(self.left(x) * self.right(x)))
 
@@ -205,6 +219,8 @@ class TFACM(FrameStreamingModel):
             nn.init.uniform_(parameter, -((9 * 2 * config.n_src) ** -0.5), (9 * 2 * config.n_src) ** -0.5)
         if config.output == "mask":
             self._begin_with_even_shares()
+            for block in self._chain:
+                block.gate.begin_open()
         # The last layer of the published form looks one frame ahead without saying so.
         self.lookahead = 1 if config.form == "published" else config.deconv_lookahead
         self.live = LiveFrames(
@@ -323,5 +339,5 @@ class TFACM(FrameStreamingModel):
         """First masks near 1 / S, so that training begins with estimates of the right level."""
         bias = cast(Tensor, self.decoder.conv.bias)
         with torch.no_grad():
-            self.decoder.conv.weight.mul_(0.1)
+            self.decoder.conv.weight.mul_(0.03)
             bias.zero_()[::2] = 1 / self.config.n_src

@@ -10,7 +10,7 @@ from torch import Tensor
 from unmingle.errors import ConfigError
 from unmingle.models.base import SeparationModel
 
-Step = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+Step = Callable[[Tensor, Tensor, Tensor | None, Tensor | None], Tensor]
 
 
 def compiled(step: Step, *, network: SeparationModel, device: torch.device) -> Step:
@@ -20,7 +20,8 @@ def compiled(step: Step, *, network: SeparationModel, device: torch.device) -> S
     of it as there are iterations, and take as many times as long. Of other networks the whole step is compiled.
 
     Args:
-        step: mixture, sources and (where the network wants to see a face) video to loss, through the network.
+        step: mixture, sources, video (where the network wants to see a face) and which items keep the order of their
+            sources, to loss, through the network.
         network: the one that is trained.
         device: where it is; on the CPU a C++ compiler is called.
 

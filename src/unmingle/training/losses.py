@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -18,11 +19,18 @@ from unmingle.metrics.si_sdr import sd_sdr, si_sdr, snr
 from unmingle.training.settings import LossSettings
 
 EPS = 1e-8
-Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+class Loss(Protocol):
+    """A loss of a recipe; see `batch_loss`."""
+
+    def __call__(self, estimates: Tensor, sources: Tensor, *, in_order: Tensor | None = None) -> Tensor:
+        """Both (batch, n_src, time) and (batch,) bool -> a scalar in dB."""
+        ...
 
 
 def build_loss(settings: LossSettings) -> Loss:
-    """The loss a recipe asks for: (estimates, sources), both (batch, n_src, time), to a scalar in dB."""
+    """The loss a recipe asks for."""
     metric = partial(TRAINING_METRICS[settings.metric], zero_mean=settings.zero_mean, eps=EPS)
     return partial(batch_loss, metric=metric, drop_above_db=settings.drop_above_db, clamp_db=settings.clamp_db)
 
@@ -34,12 +42,14 @@ def batch_loss(
     metric: Metric,
     drop_above_db: float | None = None,
     clamp_db: float | None = None,
+    in_order: Tensor | None = None,
 ) -> Tensor:
     """The mean over a batch of the loss of the best assignment.
 
     Args:
         estimates: (batch, n_src, time), in any order.
         sources: (batch, n_src, time).
+        in_order: (batch,) bool, items whose estimates have to be in the order of the sources; None: none of them.
         metric: score of pairs in dB, higher is better.
         drop_above_db: leave out items that score at least this, unless that would leave none.
         clamp_db: limit the result to plus and minus this.
@@ -50,19 +60,22 @@ def batch_loss(
     Raises:
         ShapeError: the shapes do not fit.
     """
-    losses = pit_losses(metric, estimates=estimates.float(), sources=sources.float())  # (batch,)
+    losses = pit_losses(metric, estimates=estimates.float(), sources=sources.float(), in_order=in_order)  # (batch,)
     loss = losses.mean() if drop_above_db is None else _mean_of_the_hard(losses, drop_above_db)
     return loss if clamp_db is None else loss.clamp(-clamp_db, clamp_db)
 
 
-def pit_losses(metric: Metric, *, estimates: Tensor, sources: Tensor) -> Tensor:
-    """Minus the mean score of each item's best assignment, in dB, (batch,).
+def pit_losses(metric: Metric, *, estimates: Tensor, sources: Tensor, in_order: Tensor | None = None) -> Tensor:
+    """Minus the mean score of each item's best assignment, or of the one at hand where `in_order`, in dB, (batch,).
 
     Raises:
         ShapeError: the shapes do not fit.
     """
     scores = pairwise(metric, estimates=estimates, sources=sources)  # (batch, n_src, n_src)
-    return -matched_scores(scores, best_permutation(scores)).mean(dim=-1)
+    chosen = matched_scores(scores, best_permutation(scores))
+    if in_order is not None:
+        chosen = torch.where(in_order.unsqueeze(-1), scores.diagonal(dim1=-2, dim2=-1), chosen)
+    return -chosen.mean(dim=-1)
 
 
 def _mean_of_the_hard(losses: Tensor, drop_above_db: float) -> Tensor:

@@ -55,6 +55,11 @@ class Recipe:
             wanted, came = getattr(self.model, key), getattr(self.data, key)
             if wanted != came:
                 raise ConfigError(f"model.{key} is {wanted} but data.{key} is {came}; set both to the same")
+        if self.training.loss.ordered_steps and (self.data.n_src != 2 or not self.data.speech):
+            raise ConfigError(
+                f"training.loss.ordered_steps is {self.training.loss.ordered_steps}, but an order is known only of the "
+                "two voices of dynamic mixing; set it to 0, or data.n_src=2 and data.speech"
+            )
         if isinstance(self.model, IIANetConfig) and self.data.video is not None:
             _check_sight(self.model, self.data.video)
 

@@ -18,12 +18,15 @@ class LossSettings:
         zero_mean: remove the mean of every estimate and source first.
         drop_above_db: items already better than this are left out of the batch mean, unless all are; None: keep all.
         clamp_db: limit the loss of a batch to plus and minus this; None: no limit. SuDoRM-RF's recipe has 30.
+        ordered_steps: over these first steps a woman and a man have to come out in this order, and only pairs of one
+            gender in any. A network that need not choose an order leaves its first plateau sooner.
     """
 
     metric: Literal["si_snr", "snr", "sd_sdr", "conv_tasnet"] = "snr"
     zero_mean: bool = True
     drop_above_db: float | None = None
     clamp_db: float | None = None
+    ordered_steps: int = 0
 
 
 @dataclass(frozen=True)

@@ -207,7 +207,8 @@ class _Training(LightningModule):
         for group in optimizer.param_groups:
             group["lr"] = self._keeper.rate()
         torch.manual_seed(self._settings.seed * 1_000_003 + self._keeper.standing.step)  # of dropout
-        loss = self._step(batch.mixture, batch.sources, batch.video)
+        ordered = self._keeper.standing.step < self._settings.loss.ordered_steps
+        loss = self._step(batch.mixture, batch.sources, batch.video, batch.mixed_gender if ordered else None)
         optimizer.zero_grad(set_to_none=True)
         self.manual_backward(loss)
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self._settings.clip_norm or math.inf)
@@ -218,8 +219,10 @@ class _Training(LightningModule):
             self._skip()
         self._last = (loss.detach(), float(norm))
 
-    def _plain_step(self, mixture: Tensor, sources: Tensor, video: Tensor | None) -> Tensor:
-        return self._loss(answer(self.network, mixture, video), sources)
+    def _plain_step(
+        self, mixture: Tensor, sources: Tensor, video: Tensor | None, in_order: Tensor | None = None
+    ) -> Tensor:
+        return self._loss(answer(self.network, mixture, video), sources, in_order=in_order)
 
     def _skip(self) -> None:
         self._skipped += 1
