@@ -23,6 +23,39 @@ def test_the_padded_length_is_covered_without_rest(length, kernel, stride, padde
     assert (padded - kernel) % stride == 0
 
 
+class Lengths:
+    """An integer as exported graphs compute it: division rounds towards 0, not down."""
+
+    def __init__(self, value):
+        self.value = int(value)
+
+    def __add__(self, other):
+        return Lengths(self.value + int(other))
+
+    def __sub__(self, other):
+        return self + -int(other)
+
+    def __mul__(self, other):
+        return Lengths(self.value * other)
+
+    def __floordiv__(self, other):
+        return Lengths(self.value / other)
+
+    def __neg__(self):
+        return Lengths(-self.value)
+
+    def __gt__(self, other):
+        return self.value > int(other)
+
+    def __int__(self):
+        return self.value
+
+
+@pytest.mark.parametrize("length", range(1, 12))
+def test_an_exported_graph_comes_to_the_same_padded_length(length):
+    assert int(padded_length(Lengths(length), 4, 3)) == padded_length(length, 4, 3)
+
+
 def test_unfolding_and_folding_keep_the_length():
     fold = FoldTaps(12, 3, kernel=4, stride=2)
     assert fold(unfold_taps(torch.randn(2, 10, 3), 4, 2)).shape == (2, 10, 3)

@@ -29,7 +29,7 @@ def unfold_taps(x: Tensor, kernel: int, stride: int = 1) -> Tensor:
 
 def padded_length(length: int, kernel: int, stride: int) -> int:
     """The least length from `length` up that vectors of `kernel` positions, `stride` apart, cover without rest."""
-    steps = max(0, -(-(length - kernel) // stride))
+    steps = max(0, length - kernel + stride - 1) // stride  # never below 0: exported graphs would round towards it
     return steps * stride + kernel
 
 
