@@ -153,7 +153,7 @@ def _resampling() -> str:
 def _selective_scan() -> str:
     from unmingle.layers.selective_scan import describe_backends
 
-    return describe_backends()
+    return f"SPMamba takes {describe_backends()}"
 
 
 def _weights() -> str:

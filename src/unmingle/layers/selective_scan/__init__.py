@@ -131,11 +131,15 @@ def choose_backend(u: Tensor) -> str:
 
 
 def describe_backends() -> str:
-    """Which back ends work here and which of them `auto` takes, in words for people."""
-    there = [name for name in BACKENDS if _is_there(name) and name != "traced"]
-    chosen = choose_backend(torch.empty(0, device="cuda" if torch.cuda.is_available() else "cpu"))
-    lacking = [f"{need} would bring {name}" for name, need in _NEEDS.items() if need and name not in there]
-    return f"{chosen} of {', '.join(there)}" + (f" ({'; '.join(lacking)})" if lacking else "")
+    """Which back end `auto` takes on each device of this machine, and what would bring another, in words for people."""
+    devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+    taken = ", ".join(f"{choose_backend(torch.empty(0, device=device))} on {device}" for device in devices)
+    lacking = [
+        f"{_NEEDS[name]} would bring {name} on {device}"
+        for name, device in _DEVICES.items()
+        if device in devices and not _is_there(name)
+    ]
+    return taken + (f" ({'; '.join(lacking)})" if lacking else "")
 
 
 @cache
