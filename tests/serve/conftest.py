@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -61,6 +62,27 @@ class Running:
     def connect(self, path: str = "v1/stream", **more: Any) -> ClientConnection:
         return connect(self.url.replace("http", "ws", 1) + path, compression=None, **more)
 
+    def post(
+        self,
+        data: bytes,
+        name: str = "talk.wav",
+        headers: dict[str, str] | None = None,
+        voices: dict[str, bytes] | None = None,
+        **words: Any,
+    ) -> httpx.Response:
+        files = {
+            "file": (name, data),
+            **{f"enroll.{who}": ("voice.wav", voice) for who, voice in (voices or {}).items()},
+        }
+        return self.client.post("v1/separate", files=files, data=words, headers=headers)
+
+    @property
+    def folder(self) -> Path:
+        return self.server._service._folder
+
+    def leftovers(self) -> list[Path]:
+        return [path for path in self.folder.rglob("*") if path.is_file()]
+
     def hello(self, socket: ClientConnection, **hello: Any) -> dict[str, Any]:
         socket.send(json.dumps({"sample_rate": RATE, "format": "f32le", **hello}))
         return json.loads(socket.recv(5))
@@ -94,7 +116,7 @@ def serving(separator: Model, streaming: Model) -> Callable[..., Any]:
             thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
             thread.start()
             url = address(listening, allowed)
-            with httpx.Client(base_url=url, timeout=20, trust_env=False) as client:
+            with httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
                 running = Running(url, server, thread, client)
                 try:
                     wait_for(lambda: server.started)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, get_args
@@ -13,12 +14,13 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
 from unmingle._version import __version__
-from unmingle.inference.report import TrackFormat
+from unmingle.inference.report import MOST_SPEAKERS, TrackFormat
 from unmingle.serve.access import Door, problem
 from unmingle.serve.metrics import CONTENT_TYPE
+from unmingle.serve.orders import ENROLL, RECORDING, Answer
 from unmingle.serve.separations import Result, Separations
 from unmingle.serve.service import Service
-from unmingle.serve.uploads import Answer, Lingering, read_order
+from unmingle.serve.uploads import Lingering, read_order
 
 PAGE = Path(__file__).parent / "page"
 _PAGE_HEADERS = {
@@ -30,16 +32,22 @@ _PAGE_HEADERS = {
 }
 
 _WORD, _TRUTH = {"type": "string"}, {"type": "boolean", "default": False}
+_SOUND = {"type": "string", "format": "binary"}
+_COUNT = {"type": "integer", "minimum": 1, "maximum": MOST_SPEAKERS}
 _FIELDS = {
-    "file": {"type": "string", "format": "binary"},
+    RECORDING: _SOUND,
+    "n_src": {"anyOf": [{"const": "auto"}, _COUNT]},
+    "max_speakers": _COUNT,
+    "only": {"type": "array", "items": _WORD},
     "answer": {**_WORD, "enum": get_args(Answer)},
     "format": {**_WORD, "enum": get_args(TrackFormat)},
     "keep_residual": _TRUTH,
     "gate": _TRUTH,
     "level_dbfs": {"type": "number", "minimum": -60, "maximum": 0},
-    "n_src": {"type": "integer"},
+    "loudness_lufs": {"type": "number", "minimum": -60, "maximum": -5},
 }
-_SCHEMA = {"type": "object", "properties": _FIELDS, "required": ["file"]}
+_VOICES = {f"^{re.escape(ENROLL)}": _SOUND}
+_SCHEMA = {"type": "object", "properties": _FIELDS, "patternProperties": _VOICES, "required": [RECORDING]}
 _FORM = {"required": True, "content": {"multipart/form-data": {"schema": _SCHEMA}}}
 
 
@@ -82,7 +90,7 @@ def _add_separations(app: FastAPI, service: Service) -> None:
     async def separate(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
         """Separate a recording: the form's `file`. Answers a zip of the tracks, or JSON with links to them."""
         with separations.place() as folder:
-            order = await read_order(request, folder, service.settings, n_src=service.model.n_src)
+            order = await read_order(request, folder, service.settings)
             result = await separations.run(order, gone=lambda: _gone(request))
             if order.answer == "json":
                 return JSONResponse(result.describe())

@@ -35,8 +35,8 @@ from unmingle.inference.inputs import SIDECAR_SUFFIX
 from unmingle.inference.offline import separate_to_files
 from unmingle.inference.report import SeparationReport
 from unmingle.serve.metrics import Metrics
+from unmingle.serve.orders import Order
 from unmingle.serve.settings import ServeSettings
-from unmingle.serve.uploads import Order
 
 _STATUS: dict[type[UnmingleError], int] = {
     AudioReadError: 415,
@@ -177,32 +177,37 @@ class Separations:
             self._at_work.discard(work)
 
     def _separate(self, order: Order, abandoned: threading.Event) -> Result:
-        """In a thread: the tracks of an order; the recording is removed."""
+        """In a thread: the tracks of an order; what was uploaded is removed."""
         folder, began = order.recording.parent, time.perf_counter()
 
         def watch(_done: float, seconds: float | None) -> None:
             if abandoned.is_set() or self._abandon_all.is_set():
                 raise _AbandonedError
-            self._refuse_length(seconds)
+            self._refuse_length(order.recording, seconds)
 
-        watch(0.0, probe(order.recording).seconds)
+        for upload in order.uploads:
+            self._refuse_length(upload, probe(upload).seconds)
+        watch(0.0, None)
         report = separate_to_files(
             order.recording, folder, self.model, order.options, format=order.format, progress=watch
         )
-        order.recording.unlink()
+        for upload in order.uploads:
+            upload.unlink()
         self._metrics.count("separation_busy_seconds_total", time.perf_counter() - began)
         self._metrics.count("separation_sound_seconds_total", report.seconds)
         return self._result(order, report)
 
-    def _refuse_length(self, seconds: float | None) -> None:
+    def _refuse_length(self, upload: Path, seconds: float | None) -> None:
         most = self._settings.max_sound_seconds
         if seconds is not None and seconds > most:
-            raise HTTPException(413, f"the recording lasts {seconds:.1f} s; this server takes at most {most:g} s")
+            raise HTTPException(413, f"{upload.name} lasts {seconds:.1f} s; this server takes at most {most:g} s")
 
     def _result(self, order: Order, report: SeparationReport) -> Result:
         folder = order.recording.parent
         tracks = {track.name: track.path for track in report.tracks if track.path is not None}
-        described = {"input": {"name": order.recording.name}, **report.to_dict()}
+        voices = [(name, Path(path).name) for name, path in order.options.enroll]
+        settings = {**report.settings, "enroll": voices}
+        described = {"input": {"name": order.recording.name}, **report.to_dict(), "settings": settings}
         expires = datetime.now(UTC) + timedelta(seconds=self._settings.keep_seconds)
         return Result(folder.name, folder, order.recording.stem, described, tracks, expires)
 
@@ -283,6 +288,9 @@ def _as_http(error: UnmingleError, order: Order) -> HTTPException:
     """An error of the package as an answer, without the folders of this machine."""
     for kind, status in _STATUS.items():
         if isinstance(error, kind):
-            return HTTPException(status, str(error).replace(f"{order.recording.parent}/", ""))
+            words = str(error)
+            for upload in order.uploads:  # the recording last, whose folder the others are in
+                words = words.replace(f"{upload.parent}/", "")
+            return HTTPException(status, words)
     _log.error("a separation failed\n%s", "".join(traceback.format_exception(error)))
     return HTTPException(500, "the server failed at this recording; its log says why")

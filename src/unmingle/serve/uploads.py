@@ -1,4 +1,4 @@
-"""A form on the wire -> an order: the recording on disk under a harmless name, and how to separate it."""
+"""A form on the wire -> an order: the recordings on disk under harmless names, and how to separate."""
 
 from __future__ import annotations
 
@@ -6,55 +6,33 @@ import asyncio
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
-from typing import IO, Literal, cast, get_args
+from typing import IO
 
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from unmingle.errors import ConfigError, did_you_mean
+from unmingle.errors import did_you_mean
 from unmingle.inference.inputs import SUFFIXES
-from unmingle.inference.report import SeparationOptions, TrackFormat
+from unmingle.serve.orders import ENROLL, FIELDS, MOST_FILES, MOST_WORDS, RECORDING, Order, make_order
 from unmingle.serve.settings import ServeSettings
-
-Answer = Literal["zip", "json"]
 
 _LONGEST_STEM = 40  # characters; of up to four bytes each, with room for suffixes in the 255 of a file system
 _ODD = re.compile(r"[^\w .()+-]")
-_FIELDS = ("file", "n_src", "format", "keep_residual", "gate", "level_dbfs", "answer")
-_TRUTHS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 _LINGER_SECONDS, _LINGER_BYTES = 2.0, 1 << 26
 
 
-@dataclass(frozen=True)
-class Order:
-    """What a client wants to have separated, and how.
-
-    Attributes:
-        recording: its file here.
-        options: how to separate.
-        format: of the tracks.
-        answer: tracks in a zip, or JSON with links to them.
-    """
-
-    recording: Path
-    options: SeparationOptions
-    format: TrackFormat
-    answer: Answer
-
-
-async def read_order(request: Request, folder: Path, settings: ServeSettings, *, n_src: int) -> Order:
-    """Receive a form, within the limits, and put its recording into a folder.
+async def read_order(request: Request, folder: Path, settings: ServeSettings) -> Order:
+    """Receive a form, within the limits, and put its recordings into a folder.
 
     Args:
         request: with a body of type multipart/form-data.
-        folder: where the recording goes.
+        folder: where the recordings go.
         settings: the limits.
-        n_src: speakers that the model separates.
 
     Raises:
         HTTPException: 408 too slow, 413 too large, 415 no form, 422 a field that is missing or wrong.
@@ -64,10 +42,16 @@ async def read_order(request: Request, folder: Path, settings: ServeSettings, *,
         raise HTTPException(415, f"the body is of type {kind or 'none'}; send a multipart/form-data form with a `file`")
     limited = Request(request.scope, _limited(request, settings))
     try:
-        async with asyncio.timeout(settings.upload_seconds), limited.form(max_files=1, max_fields=len(_FIELDS)) as form:
-            upload, fields = _parts(form)
-            order = _order(fields, request.headers.get("accept", ""), folder / safe_name(upload.filename), n_src=n_src)
-            await asyncio.to_thread(_keep, upload.file, order.recording)
+        async with (
+            asyncio.timeout(settings.upload_seconds),
+            limited.form(max_files=MOST_FILES, max_fields=MOST_WORDS) as form,
+        ):
+            parts = _take_apart(form)
+            places = _places(parts.files, folder)
+            accept = request.headers.get("accept", "")
+            order = make_order(parts.words, parts.only, places, accept=accept)
+            for name, path in places.items():
+                await asyncio.to_thread(_keep, parts.files[name].file, path)
             return order
     except TimeoutError:
         raise HTTPException(408, f"the upload took more than {settings.upload_seconds:g} seconds") from None
@@ -104,56 +88,49 @@ def _limited(request: Request, settings: ServeSettings) -> Receive:
     return receive
 
 
-def _parts(form: FormData) -> tuple[UploadFile, dict[str, str]]:
-    values = dict(form.multi_items())
-    for name in values:
-        if name not in _FIELDS:
-            raise HTTPException(422, f"the form has an unknown field {name!r}{did_you_mean(name, _FIELDS)}")
-    upload = values.pop("file", None)
-    if not isinstance(upload, UploadFile):
-        raise HTTPException(422, "the form has no file; send the recording as a file in the field `file`")
-    return upload, {name: str(value).strip() for name, value in values.items()}
+@dataclass
+class _Parts:
+    """A form taken apart."""
+
+    words: dict[str, str] = field(default_factory=dict[str, str])
+    only: list[str] = field(default_factory=list[str])
+    files: dict[str, UploadFile] = field(default_factory=dict[str, UploadFile])
+
+    def add(self, name: str, value: UploadFile | str) -> None:
+        if name not in FIELDS and not name.startswith(ENROLL):
+            raise HTTPException(422, f"the form has an unknown field {name!r}{did_you_mean(name, FIELDS)}")
+        if name in self.words or name in self.files:
+            raise HTTPException(422, f"the form has two fields {name!r}; send one")
+        if isinstance(value, UploadFile) != (name == RECORDING or name.startswith(ENROLL)):
+            came, wanted = ("a file", "a word") if isinstance(value, UploadFile) else ("a word", "a file")
+            raise HTTPException(422, f"the field {name!r} came as {came}; send {wanted} in it")
+        if isinstance(value, UploadFile):
+            self.files[name] = value
+        elif name == "only":
+            self.only.append(value.strip())
+        else:
+            self.words[name] = value.strip()
 
 
-def _order(fields: Mapping[str, str], accept: str, recording: Path, *, n_src: int) -> Order:
-    wanted = fields.get("n_src", str(n_src))
-    if wanted != str(n_src):
-        raise HTTPException(422, f"n_src is {wanted!r} and the model separates {n_src} speakers; leave n_src out")
-    try:
-        level = fields.get("level_dbfs")
-        options = SeparationOptions(
-            keep_residual=_truth(fields, "keep_residual"),
-            gate=_truth(fields, "gate"),
-            level_dbfs=None if level is None else float(level),
-        )
-    except ConfigError as error:
-        raise HTTPException(422, str(error)) from error
-    except ValueError as error:
-        raise HTTPException(422, f"level_dbfs is {fields['level_dbfs']!r}; wanted a number such as -26") from error
-    preferred = "json" if "application/json" in accept else "zip"
-    return Order(
-        recording,
-        options,
-        cast(TrackFormat, _choice(fields, "format", get_args(TrackFormat), "wav")),
-        cast(Answer, _choice(fields, "answer", get_args(Answer), preferred)),
-    )
+def _take_apart(form: FormData) -> _Parts:
+    parts = _Parts()
+    for name, value in form.multi_items():
+        parts.add(name, value)
+    if RECORDING not in parts.files:
+        raise HTTPException(422, f"the form has no file; send the recording as a file in the field `{RECORDING}`")
+    return parts
 
 
-def _truth(fields: Mapping[str, str], name: str) -> bool:
-    text = fields.get(name, "false").lower()
-    if text not in _TRUTHS:
-        raise HTTPException(422, f"{name} is {text!r}; wanted true or false")
-    return _TRUTHS[text]
-
-
-def _choice(fields: Mapping[str, str], name: str, allowed: tuple[str, ...], default: str) -> str:
-    value = fields.get(name, default)
-    if value not in allowed:
-        raise HTTPException(422, f"{name} is {value!r}; wanted {' or '.join(allowed)}")
-    return value
+def _places(files: Mapping[str, UploadFile], folder: Path) -> dict[str, Path]:
+    """Where each file goes: the recording into the folder, voices into hidden ones below, whatever they are called."""
+    return {
+        name: (folder if name == RECORDING else folder / f".voice{number}") / safe_name(upload.filename)
+        for number, (name, upload) in enumerate(files.items())
+    }
 
 
 def _keep(upload: IO[bytes], target: Path) -> None:
+    target.parent.mkdir(exist_ok=True)
     with target.open("wb") as file:
         shutil.copyfileobj(upload, file)
 
