@@ -25,6 +25,26 @@ class Train:
     engine: Engine = field(default_factory=Engine)
 
 
+@dataclass(frozen=True)
+class Bell:
+    size: int = 3
+
+    def __post_init__(self):
+        if self.size < 0:
+            raise ConfigError(f"size is {self.size}; wanted 0 or more")
+
+
+@dataclass(frozen=True)
+class Tower:
+    must: Bell = field(default_factory=Bell)
+    may: Bell | None = None
+
+
+@dataclass(frozen=True)
+class Church:
+    tower: Tower | None = None
+
+
 def write(folder, **files):
     for name, text in files.items():
         (folder / f"{name}.yaml").write_text(text)
@@ -116,6 +136,13 @@ def test_values_become_nested_frozen_dataclasses():
 def test_wrong_keys_and_types_are_named_with_their_place(values, message):
     with pytest.raises(ConfigError, match=message):
         build(Train, values, where="train")
+
+
+@pytest.mark.parametrize("group", ["must", "may"])
+def test_what_a_group_refuses_is_said_in_its_own_words_however_deep_it_is(group):
+    for kind, values in ((Tower, {group: {"size": -1}}), (Church, {"tower": {group: {"size": -1}}})):
+        with pytest.raises(ConfigError, match=r"^size is -1; wanted 0 or more$"):
+            build(kind, values, where="it")
 
 
 def test_what_is_written_back_builds_the_same_settings(tmp_path):

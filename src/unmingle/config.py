@@ -156,8 +156,17 @@ def build(kind: type[Settings], values: Mapping[str, Any], *, where: str) -> Set
     parser.add_class_arguments(kind, "it")
     try:
         return parser.instantiate(parser.parse_object({"it": dict(values)})).it
-    except (ArgumentError, TypeError) as error:
-        raise ConfigError(_plain(str(error), where)) from error
+    except ConfigError:
+        raise
+    except (ArgumentError, TypeError, ValueError) as error:
+        raise _refusal(error) or ConfigError(_plain(str(error), where)) from error
+
+
+def _refusal(error: BaseException | None) -> ConfigError | None:
+    """What a dataclass itself said; jsonargparse wraps it, once for every optional group around."""
+    while error is not None and not isinstance(error, ConfigError):
+        error = error.__cause__
+    return error
 
 
 def _plain(message: str, where: str) -> str:
