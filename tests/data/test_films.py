@@ -13,12 +13,12 @@ import soundfile
 from unmingle.audio.io import read_audio
 from unmingle.data.check import check_manifest
 from unmingle.data.corpora import FilmOptions, prepare
-from unmingle.data.corpora.films import Film, FilmSettings, prepare_film, prepare_films
+from unmingle.data.corpora.films import Film, FilmSettings, _steady, prepare_film, prepare_films
 from unmingle.data.corpora.pairs import draw_pairs, held_out, read_pairs
 from unmingle.data.crops import crops_shape, read_crops, write_crops
 from unmingle.data.manifest import read_manifest
 from unmingle.data.speech import list_speech
-from unmingle.errors import ManifestError, MissingFileError, OutputExistsError
+from unmingle.errors import FaceError, ManifestError, MissingFileError, OutputExistsError
 from unmingle.simulation.mixing import ratio_db
 
 RATE = 16_000
@@ -232,6 +232,15 @@ def test_faces_are_looked_for_where_nothing_is_known(tmp_path: Path) -> None:
     crops = read_crops(settings.lips_of(film))
     dark = (crops[:, 30:66, 30:66] < 60).sum((1, 2))
     assert np.corrcoef(dark[:30], opening)[0, 1] > 0.8
+
+
+def test_where_no_face_is_seen_the_nearest_picture_stands_still() -> None:
+    seen = np.array([0, 1, 1, 1, 0, 0, 0, 1, 0, 1, 1], bool)
+    crops = np.arange(11, dtype=np.uint8)[:, None, None]
+    steady = _steady(crops, seen, 11, Path("film.mp4"))
+    assert steady.ravel().tolist() == [1, 1, 2, 3, 3, 3, 7, 7, 7, 9, 10]
+    with pytest.raises(FaceError, match="seen in 5 of 11 frames"):
+        _steady(crops, seen & (np.arange(11) > 1), 11, Path("film.mp4"))
 
 
 def test_nobody_is_mixed_with_himself_and_validation_has_others() -> None:
