@@ -191,14 +191,21 @@ def _check_length(path: Path, seconds: float, stated: float | None) -> None:
         )
 
 
+def open_container(path: Path, **options: str) -> InputContainer:
+    """A file as FFmpeg sees it, and nothing but this file.
+
+    Raises:
+        FFmpegError, OSError: it cannot be opened.
+    """
+    # The prefix keeps a colon in a name from being read as a protocol; the white list keeps play lists off the network.
+    return av.open(f"file:{path}", options={"protocol_whitelist": "file", **options}, metadata_errors="ignore")
+
+
 @contextmanager
 def _open(path: Path) -> Generator[tuple[InputContainer, AudioStream]]:
-    # The prefix keeps a colon in a name from being read as a protocol; the white list keeps play lists off the network.
-    options = {"protocol_whitelist": "file"}
-    if integrity.outgrew_header(path):
-        options["ignore_length"] = "1"
+    options = {"ignore_length": "1"} if integrity.outgrew_header(path) else {}
     try:
-        container = av.open(f"file:{path}", options=options, metadata_errors="ignore")
+        container = open_container(path, **options)
     except (av.error.FFmpegError, OSError) as error:
         raise AudioReadError(
             f"{path} is not an audio or video file that can be read, or it is damaged; "

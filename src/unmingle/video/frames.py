@@ -17,7 +17,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import av
 import av.error
 from av.container import InputContainer
 from av.stream import Disposition
@@ -223,7 +222,7 @@ def _stated_end(stream: VideoStream) -> float | None:
 
 def sound_start(path: Path) -> float | None:
     """Time stamp of the first sample that `unmingle.audio` gives of the file; None without sound."""
-    with suppress(av.error.FFmpegError, OSError), _container(path) as container:
+    with suppress(av.error.FFmpegError, OSError), containers.open_container(path) as container:
         if container.streams.audio and (frame := next(container.decode(audio=0), None)) is not None:
             return max(0.0, frame.time or 0.0)
     return None
@@ -236,11 +235,6 @@ def _sound_seconds(path: Path) -> float | None:
     return None
 
 
-def _container(path: Path) -> InputContainer:
-    # The prefix keeps a colon in a name from being read as a protocol; the white list keeps play lists off the network.
-    return av.open(f"file:{path}", options={"protocol_whitelist": "file"}, metadata_errors="ignore")
-
-
 @contextmanager
 def open_video(path: Path) -> Generator[tuple[InputContainer, VideoStream]]:
     """A video file and the stream of its moving picture.
@@ -251,7 +245,7 @@ def open_video(path: Path) -> Generator[tuple[InputContainer, VideoStream]]:
     if not path.exists():
         raise MissingFileError(f"{path} is not there")
     try:
-        container = _container(path)
+        container = containers.open_container(path)
     except (av.error.FFmpegError, OSError) as error:
         raise VideoReadError(
             f"{path} is not a video that can be read, or it is damaged; known are mp4, mov, mkv, webm, avi and what "
