@@ -14,6 +14,7 @@ from unmingle.inference import engine
 from unmingle.inference.handle import Model
 from unmingle.inference.identity import Plan
 from unmingle.inference.report import SeparationOptions, SeparationReport, Track
+from unmingle.inference.source import Source
 from unmingle.voices.rttm import Turn
 
 _FAINT_DB, _FAINT_SHARE = 25.0, 0.02
@@ -22,29 +23,28 @@ _LOW_CONFIDENCE = 0.5
 
 def describe(
     model: Model,
-    recording: Survey,
+    source: Source,
     options: SeparationOptions,
     plan: Plan,
     measures: engine.Measures,
     gains: Sequence[float],
     *,
-    conversions: Sequence[str],
-    warnings: Sequence[str],
+    warnings: Sequence[str] = (),
     paths: Sequence[Path] = (),
 ) -> SeparationReport:
     """The report of one recording.
 
     Args:
         model: what separated it.
-        recording: its survey.
+        source: the recording, read to its end.
         options: how it was separated.
         plan: which voice got which track.
         measures: of every voice, and the residual.
         gains: what each of them was multiplied with.
-        conversions: what was done to the recording.
-        warnings: what is known to be doubtful.
+        warnings: what is doubtful about the files that were written.
         paths: files of the tracks that were given out; none when they stay in memory.
     """
+    recording = source.recording
     tracks = _tracks(recording, options, plan, measures, gains)
     rows = plan.rows(residual=options.keep_residual)
     given = [replace(tracks[row], path=path) for row, path in zip(rows, paths or [None] * len(rows), strict=True)]
@@ -55,8 +55,9 @@ def describe(
         sample_rate=recording.sample_rate,
         n_samples=recording.n_samples,
         tracks=given,
-        conversions=[*conversions, *plan.conversions],
+        conversions=[*source.conversions, *plan.conversions],
         warnings=[
+            *source.warnings,
             *warnings,
             *plan.warnings,
             *_doubts(measures, tracks, plan),

@@ -127,16 +127,7 @@ def separate_file(
     measures = source.hand_out(heard, plan.routing, options, sink=keep, progress=progress)
     gains = engine.level_gains(measures, options)
     estimates *= np.asarray(gains, np.float32)[rows, np.newaxis]
-    report = describe(
-        model,
-        source.recording,
-        options,
-        plan,
-        measures,
-        gains,
-        conversions=source.conversions,
-        warnings=source.warnings,
-    )
+    report = describe(model, source, options, plan, measures, gains)
     return Separation(estimates, source.reader.sample_rate, report, source.path.stem, source.subtype)
 
 
@@ -210,17 +201,7 @@ def separate_to_files(
             )
             gains = engine.level_gains(measures, options)
             clipping = files.finish([gains[row] for row in rows])
-    return describe(
-        model,
-        source.recording,
-        options,
-        plan,
-        measures,
-        gains,
-        conversions=source.conversions,
-        warnings=[*source.warnings, *clipping],
-        paths=paths,
-    )
+    return describe(model, source, options, plan, measures, gains, warnings=clipping, paths=paths)
 
 
 def as_model(model: Model | str | Path | None) -> Model:
