@@ -93,6 +93,17 @@ def test_the_number_of_iterations_is_asked_for_when_nobody_says_it(cli, publishe
     assert cli("import", bare, "-o", out, "--n-iterations", "2").code == 0
 
 
+def test_any_setting_of_the_network_can_be_given(cli, published, tmp_path, monkeypatch):
+    taken = []
+    module = families.FAMILIES[0].module
+    monkeypatch.setattr(module, "infer_config", lambda state, **known: taken.append(known["overrides"]) or TINY)
+    words = ("hop=64", "activation=prelu", "sample_rate=8000")
+    assert cli("import", published, *words, "-o", tmp_path / "mine.safetensors").code == 0
+    assert taken == [{"hop": 64, "activation": "prelu", "sample_rate": 8000}]
+    ran = cli("import", published, "hop", "-o", tmp_path / "other.safetensors")
+    assert (ran.code, "'hop' is not an override; write key=value" in ran.err) == (1, True)
+
+
 def test_an_existing_output_is_kept_without_overwrite(cli, published, tmp_path):
     out = tmp_path / "mine.safetensors"
     out.write_bytes(b"precious")

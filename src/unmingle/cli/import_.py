@@ -14,6 +14,7 @@ from unmingle.errors import OutputExistsError
 EXAMPLE = example(
     "unmingle import best_model.pth -o tdanet-lrs2.safetensors",
     "unmingle import best.pt -o afrcnn.safetensors --n-iterations 16",
+    "unmingle import best_model.pth sample_rate=8000 hop=64 stride=1 -o spmamba.safetensors",
 )
 
 
@@ -29,6 +30,11 @@ def import_command(
         Path,
         typer.Argument(metavar="CHECKPOINT", help="State dict, trainer, look2hear, Lightning or safetensors file."),
     ],
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Of the network, where the file does not tell, such as hop=128."),
+    ] = None,
+    *,
     output: Annotated[Path, typer.Option("--output", "-o", help="The .safetensors file to write.")],
     name: Annotated[str | None, typer.Option(help="Name of the model; the output's name unless given.")] = None,
     form: Annotated[str | None, typer.Option(help="Which variant, where tensors and file do not tell.")] = None,
@@ -48,15 +54,19 @@ def import_command(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print what was inferred as JSON.")] = False,
 ) -> None:
-    """Turn a published checkpoint into a weights file. Sizes are inferred; no code in the file is run."""
+    """Turn a published checkpoint into a weights file.
+
+    Sizes are inferred, the rest is taken from the file or from a conf.yml beside it. No code in the file is run.
+    """
     from unmingle.checkpoint import save_checkpoint
+    from unmingle.config import override
     from unmingle.convert import read_import
     from unmingle.metrics.cost import count_parameters
 
     if output.exists() and not overwrite:
         raise OutputExistsError(f"{output} exists already; choose another name, or add --overwrite")
     given = {"form": form, "n_iterations": n_iterations, "sample_rate": sample_rate}
-    overrides = {key: value for key, value in given.items() if value is not None}
+    overrides = override({key: value for key, value in given.items() if value is not None}, settings or [])
     found = read_import(checkpoint, overrides=overrides, lip_reading=lip_reading)
     metadata = {"licence": licence, "training_data": training_data, "source": source or checkpoint.name}
     save_checkpoint(output, found.model, name=name or output.stem, metadata=metadata, dtype=dtype.value)

@@ -180,7 +180,11 @@ def configure(
     guessed = {"sample_rate": 31.25 * window, "hop": window // 4, "stride": 1}
     if unsaid := [name for name in guessed if name not in stated]:
         guesses = ", ".join(f"{name} {guessed[name]:g}" for name in unsaid)
-        logger.warning("neither weights nor a conf.yml beside them say all; taken as published: %s", guesses)
+        logger.warning(
+            "neither weights nor a conf.yml beside them say all; taken as published: %s; give what differs, as in %s",
+            guesses,
+            f"{unsaid[-1]}={guessed[unsaid[-1]]:g}",
+        )
     guessed["sample_rate"] = round(guessed["sample_rate"])
     values = {**guessed, **stated, **shown}
     values["query_width"] = _query_width(stated.get("query_width"), shown)
