@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 
@@ -17,7 +15,6 @@ from unmingle.presets import TDANetConfig
 from unmingle.video.tracks import FaceReport, FaceTrack
 
 RATE = 16_000
-TICKS = 90_000  # per second, of the picture's time stamps
 
 
 @pytest.fixture(scope="session")
@@ -42,42 +39,6 @@ def make_report() -> Callable[..., FaceReport]:
         return FaceReport(list(faces), len(faces[0].present) / 25 if faces else 1.0, (128, 64))
 
     return make
-
-
-@pytest.fixture(scope="session")
-def write_video() -> Callable[..., Path]:
-    """Write (n, height, width, 3) frames at given times and (time,) sound; either may start later than the other."""
-
-    def write(
-        path: Path,
-        frames: np.ndarray,
-        times: Sequence[float],
-        sound: np.ndarray | None,
-        *,
-        sound_start: float = 0.0,
-        codec: str = "libx264",
-        b_frames: int = 0,
-    ) -> Path:
-        with av.open(str(path), "w") as container:
-            picture = container.add_stream(codec, rate=25)
-            picture.height, picture.width, picture.pix_fmt = *frames.shape[1:3], "yuv420p"
-            picture.codec_context.time_base = Fraction(1, TICKS)
-            if codec == "libx264":
-                picture.options = {"preset": "ultrafast", "crf": "18", "bf": str(b_frames)}
-            heard = container.add_stream("aac", rate=RATE, layout="mono") if sound is not None else None
-            for time, pixels in zip(times, frames, strict=True):
-                frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
-                frame.pts, frame.time_base = round(time * TICKS), Fraction(1, TICKS)
-                container.mux(picture.encode(frame))
-            container.mux(picture.encode())
-            if heard is not None and sound is not None:
-                block = av.AudioFrame.from_ndarray(sound[None].astype(np.float32), format="fltp", layout="mono")
-                block.sample_rate, block.pts, block.time_base = RATE, round(sound_start * RATE), Fraction(1, RATE)
-                container.mux(heard.encode(block))
-                container.mux(heard.encode())
-        return path
-
-    return write
 
 
 class Knowing:
