@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 sys.path.insert(0, str(Path(__file__).parent))
-from fakes import TIME, Noise, batch, recipe
+from fakes import TIME, KilledError, Noise, batch, recipe, same_weights
 
 from unmingle.checkpoint import load_checkpoint, read_card, save_checkpoint
 from unmingle.config import read_values
@@ -25,31 +25,9 @@ from unmingle.training.trainer import train
 VALIDATION = [batch(1000), batch(1001)]
 
 
-class KilledError(Exception):
-    pass
-
-
-class Fragile(Noise):
-    """Dies when the batch of one step is asked for, which happens while the step before it is under way."""
-
-    def __init__(self, step):
-        super().__init__()
-        self.last = step
-
-    def batch(self, step):
-        if step == self.last:
-            raise KilledError
-        return super().batch(step)
-
-
 def run(folder, *, batches=None, resume=False, **settings):
     batches = batches or Noise()
     return train(recipe(**settings), folder, batches=batches, validation=VALIDATION, resume=resume)
-
-
-def same_weights(left, right):
-    left, right = load_file(left), load_file(right)
-    return left.keys() == right.keys() and all(torch.equal(left[key], right[key]) for key in left)
 
 
 def rows(folder):
@@ -150,7 +128,7 @@ def test_without_an_average_the_weights_themselves_are_released(tmp_path):
 @pytest.mark.parametrize("killed_at", [3, 4, 5])
 def test_a_killed_run_resumes_to_the_same_weights_bit_by_bit(tmp_path, finished, killed_at):
     with pytest.raises(KilledError):
-        run(tmp_path, batches=Fragile(killed_at), checkpoint_steps=2)
+        run(tmp_path, batches=Noise(dies_at=killed_at), checkpoint_steps=2)
     batches = Noise()
     result = run(tmp_path, batches=batches, checkpoint_steps=2, resume=True)
     saved = {3: 2, 4: 3, 5: 4}[killed_at]  # every second step, and with the validation after the third
@@ -173,7 +151,7 @@ def test_the_plateau_and_the_patience_survive_a_resume(tmp_path):
     options = {"epoch_steps": 1, "validate_steps": None, "schedule": {"kind": "plateau", "patience": 1}, "lr": 1e-9}
     whole = run(tmp_path / "whole", **options)
     with pytest.raises(KilledError):
-        run(tmp_path / "killed", batches=Fragile(4), **options)
+        run(tmp_path / "killed", batches=Noise(dies_at=4), **options)
     resumed = run(tmp_path / "killed", resume=True, **options)
     assert resumed.standing.plateau == whole.standing.plateau
     assert whole.standing.plateau.reductions > 0
