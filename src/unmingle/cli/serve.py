@@ -25,6 +25,13 @@ _PACKAGES = ("fastapi", "uvicorn", "websockets", "python_multipart")
 _NEW = "new"
 _ENDING = "finishing what was accepted; a second Ctrl-C ends at once"
 
+ForRecordings = Annotated[str | None, typer.Option("--model", "-m", help="Name or path of the model for recordings.")]
+ForStreams = Annotated[
+    str | None,
+    typer.Option("--stream-model", help="Name or path of the model for live sound [default: a bundled one]."),
+]
+Device = Annotated[str, typer.Option("--device", help="Where the networks run: cpu, cuda, cuda:1 ...")]
+
 
 def serve(
     host: Annotated[str, typer.Option("--host", help="Address to listen at.")] = "127.0.0.1",
@@ -37,14 +44,9 @@ def serve(
             help="What clients have to show; `new` makes one and prints it. Needed at other addresses than loopback.",
         ),
     ] = None,
-    model: Annotated[
-        str | None, typer.Option("--model", "-m", help="Name or path of the model for recordings.")
-    ] = None,
-    stream_model: Annotated[
-        str | None,
-        typer.Option("--stream-model", help="Name or path of the model for live sound [default: a bundled one]."),
-    ] = None,
-    device: Annotated[str, typer.Option("--device", help="Where the networks run: cpu, cuda, cuda:1 ...")] = "cpu",
+    model: ForRecordings = None,
+    stream_model: ForStreams = None,
+    device: Device = "cpu",
     threads: Annotated[
         int, typer.Option("--threads", min=1, help="Processor threads of one separation or stream.")
     ] = 1,
@@ -126,14 +128,9 @@ def _models(model: str | None, stream_model: str | None, device: str, threads: i
 
 
 def ui(
-    model: Annotated[
-        str | None, typer.Option("--model", "-m", help="Name or path of the model for recordings.")
-    ] = None,
-    stream_model: Annotated[
-        str | None,
-        typer.Option("--stream-model", help="Name or path of the model for live sound [default: a bundled one]."),
-    ] = None,
-    device: Annotated[str, typer.Option("--device", help="Where the networks run: cpu, cuda, cuda:1 ...")] = "cpu",
+    model: ForRecordings = None,
+    stream_model: ForStreams = None,
+    device: Device = "cpu",
     port: Annotated[int, typer.Option("--port", help="Port of the page; 0 takes a free one.")] = 0,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
 ) -> None:
