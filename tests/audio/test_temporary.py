@@ -6,7 +6,8 @@ import sys
 import pytest
 
 from unmingle.audio import temporary
-from unmingle.audio.temporary import Hold, hold_temporary, sweep
+from unmingle.audio.temporary import Hold, hold_temporary, sweep, whole
+from unmingle.errors import OutputError
 
 pytestmark = pytest.mark.skipif(temporary.locks is None, reason="this system has no locks on files")
 
@@ -21,6 +22,28 @@ def test_a_file_in_use_is_not_swept(tmp_path):
     held.release()
     sweep(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_gets_its_name_when_it_is_whole(tmp_path):
+    target = tmp_path / "new" / "a.txt"
+    with whole(target, make_folder=True) as draft:
+        draft.write_text("half")
+        sweep(target.parent)
+        assert not target.exists()
+        draft.write_text("all")
+    assert [path.read_text() for path in target.parent.iterdir()] == ["all"]
+
+
+def test_what_goes_wrong_leaves_what_was_there(tmp_path):
+    target = tmp_path / "a.txt"
+    target.write_text("before")
+    with pytest.raises(KeyboardInterrupt), whole(target):
+        raise KeyboardInterrupt
+    with pytest.raises(OutputError, match=r"a\.txt cannot be written \(No space left"), whole(target):
+        raise OSError(28, "No space left on device")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["before"]
+    with pytest.raises(OutputError, match=r"b\.txt cannot be written"), whole(tmp_path / "no" / "b.txt"):
+        raise AssertionError
 
 
 def test_other_files_are_not_swept(tmp_path):

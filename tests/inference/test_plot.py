@@ -75,7 +75,7 @@ def test_turns_are_a_strip_below_the_tracks(tmp_path: Path) -> None:
 
 def test_a_picture_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     track = write_sine(tmp_path / "1.wav", seconds=0.1)
-    with pytest.raises(OutputError, match="cannot write the picture"):
+    with pytest.raises(OutputError, match=r"picture\.png cannot be written"):
         plot_separation(track, [track], tmp_path / "missing" / "picture.png")
 
 

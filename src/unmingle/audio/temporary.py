@@ -1,4 +1,6 @@
-"""Temporary files that a killed process left behind, told apart from those in use: a process holds a lock on its own.
+"""Temporary files: how a file appears whole or not at all, and what a killed process left behind.
+
+Files in use are told apart from those left behind: a process holds a lock on its own.
 
 The system takes the lock away when the process ends, however it ends. Where there are no locks (Windows), a file that
 is open cannot be removed, which serves as well.
@@ -8,9 +10,12 @@ from __future__ import annotations
 
 import os
 import secrets
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
+
+from unmingle.errors import OutputError, UnmingleError
 
 try:
     import fcntl as _fcntl
@@ -55,6 +60,35 @@ def hold_temporary(folder: Path) -> Hold:
     while True:
         with suppress(BlockingIOError):  # a sweep was faster; the next name is another one
             return Hold(folder / f"{_PREFIX}{secrets.token_hex(6)}{_SUFFIX}")
+
+
+@contextmanager
+def whole(path: Path, *, make_folder: bool = False) -> Generator[Path]:
+    """A hidden file for the body to write, which takes its place as `path` at a clean end, and goes at any other.
+
+    Args:
+        path: what the file shall be called; one that is there is replaced.
+        make_folder: make its folder where there is none.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    try:
+        if make_folder:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        hold = hold_temporary(path.parent)
+        try:
+            yield hold.path
+            hold.path.replace(path)
+        finally:
+            hold.path.unlink(missing_ok=True)
+            hold.release()
+    except UnmingleError:
+        raise
+    except OSError as error:
+        raise OutputError(
+            f"{path} cannot be written ({error.strerror or error}); is the disk full, or the folder read-only?"
+        ) from error
 
 
 def sweep(folder: Path) -> None:

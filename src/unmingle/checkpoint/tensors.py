@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unmingle._version import __version__
+from unmingle.audio.temporary import whole
 from unmingle.checkpoint.card import FILLED_IN, not_whole, read_card, read_metadata, require_file
 from unmingle.errors import CheckpointError, OutputError
 from unmingle.presets import ModelConfig, config_to_dict
@@ -162,18 +162,10 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
 def _write_whole(path: Path, content: bytes) -> None:
     if path.is_dir():
         raise OutputError(f"{path} is a folder; a file name such as {path / 'model.safetensors'} was wanted")
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}; choose another place") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole(path, make_folder=True) as draft, draft.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _require_fit(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], *, where: str) -> None:

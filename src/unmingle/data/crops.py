@@ -15,7 +15,7 @@ from zipfile import BadZipFile, ZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from unmingle.data.files import write_atomically
+from unmingle.audio.temporary import whole
 from unmingle.errors import MissingFileError, ShapeError, VideoReadError
 
 FRAME_RATE = 25
@@ -31,12 +31,8 @@ def write_crops(path: Path, crops: Crops) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
-
-    def write(draft: Path) -> None:
-        with draft.open("wb") as stream:
-            np.savez_compressed(stream, data=crops) if path.suffix == ".npz" else np.save(stream, crops)
-
-    write_atomically(path, write)
+    with whole(path, make_folder=True) as draft, draft.open("wb") as stream:
+        np.savez_compressed(stream, data=crops) if path.suffix == ".npz" else np.save(stream, crops)
 
 
 def crops_shape(path: Path) -> tuple[int, int, int]:

@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from unmingle.audio.temporary import whole
 from unmingle.audio.writing import AudioWriter
-from unmingle.errors import OutputError, OutputExistsError
+from unmingle.errors import OutputExistsError
 from unmingle.simulation.mixing import INT16_STEPS
-
-
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` write a file under a temporary name beside `path`, then rename it.
-
-    Raises:
-        OutputError: it cannot be written; nothing is left behind.
-    """
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(draft)
-        draft.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error}") from error
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def write_text_atomically(path: Path, text: str, *, overwrite: bool = True) -> None:
@@ -41,10 +23,8 @@ def write_text_atomically(path: Path, text: str, *, overwrite: bool = True) -> N
     if not overwrite and path.exists() and path.read_bytes() != text.encode():
         raise OutputExistsError(f"{path} is already there and holds something else; add --overwrite to replace it")
 
-    def write(draft: Path) -> None:
+    with whole(path, make_folder=True) as draft:
         draft.write_bytes(text.encode())
-
-    write_atomically(path, write)
 
 
 def write_wav16(path: Path, samples: NDArray[np.int16], sample_rate: int) -> None:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from unmingle._version import __version__
+from unmingle.audio.temporary import whole
 from unmingle.errors import (
     ConfigError,
     ManifestError,
@@ -213,10 +214,8 @@ def _prepare_folder(out_dir: Path, wanted: dict[str, Any], *, resume: bool, over
         if not resume:
             raise OutputExistsError(f"{table} is already there; use --resume to go on, --overwrite to start again")
         _require_same(statement, wanted)
-    out_dir.mkdir(parents=True, exist_ok=True)
-    unfinished = statement.with_name(f".{PROTOCOL}.part")
-    unfinished.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
-    unfinished.replace(statement)
+    with whole(statement, make_folder=True) as draft:
+        draft.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
 
 
 def _require_same(statement: Path, wanted: dict[str, Any]) -> None:

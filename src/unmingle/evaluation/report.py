@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from unmingle.audio.temporary import whole
 from unmingle.evaluation.evaluate import Evaluation
 from unmingle.evaluation.scoring import METRICS, SourceScores, finite_mean
 
@@ -156,13 +157,16 @@ def warnings(report: Report) -> list[str]:
 
 
 def write_report(report: Report, out_dir: str | Path) -> None:
-    """Write `report.json` and `report.md`."""
+    """Write `report.json` and `report.md`.
+
+    Raises:
+        OutputError: they cannot be written.
+    """
     folder = Path(out_dir)
     values = json.dumps(report.to_dict(), indent=2, allow_nan=False, ensure_ascii=False)
     for name, content in ((REPORT, values + "\n"), (MARKDOWN, markdown(report))):
-        unfinished = folder / f".{name}.part"
-        unfinished.write_text(content, encoding="utf-8")
-        unfinished.replace(folder / name)
+        with whole(folder / name) as draft:
+            draft.write_text(content, encoding="utf-8")
 
 
 def _statement(protocol: dict[str, Any]) -> list[str]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import logging
-import secrets
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from typing import Any
 import torch
 
 from unmingle._version import __version__
+from unmingle.audio.temporary import whole
 from unmingle.errors import ExportError, MissingExtraError, OutputError, OutputExistsError
 from unmingle.export.check import Agreement, compare
 from unmingle.inference.handle import Model
@@ -82,16 +82,10 @@ def export_onnx(model: Model, output: str | Path, *, overwrite: bool = False) ->
     _require_packages()
     _require_plain(model.name, model.network)
     graph = _trace(model)
-    temporary = output.with_name(f".{output.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        n_bytes = _write(graph, temporary)
-        agreement = compare(model.network, temporary)
+    with whole(output) as draft:
+        n_bytes = _write(graph, draft)
+        agreement = compare(model.network, draft)
         agreement.require(model.name)
-        temporary.replace(output)
-    except OSError as error:
-        raise OutputError(f"cannot write {output}: {error.strerror or error}; choose another place") from error
-    finally:
-        temporary.unlink(missing_ok=True)
     parameters, opset = _count(model.network), graph.opset_imports[""]
     trained = model.card is not None
     return Exported(

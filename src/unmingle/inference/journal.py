@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from unmingle._version import __version__
-from unmingle.errors import OutputError
+from unmingle.audio.temporary import whole
 from unmingle.inference.claim import alone
 from unmingle.inference.handle import Model
 from unmingle.inference.report import SeparationOptions
@@ -107,16 +107,10 @@ class Journal:
         """
         self.store.sync()
         said = {"about": json.dumps(self._about), "n_samples": str(self.store.n_samples)}
-        unfinished = self._path.with_name(f"{self._path.name}.part")
-        try:
-            with unfinished.open("wb") as file:
-                file.write(save(dict(state), metadata=said))
-                file.flush()
-                os.fsync(file.fileno())
-            unfinished.replace(self._path)
-        except OSError as error:
-            unfinished.unlink(missing_ok=True)
-            raise OutputError(f"{self._path} cannot be written ({error.strerror}); is the disk full?") from error
+        with whole(self._path) as draft, draft.open("wb") as file:
+            file.write(save(dict(state), metadata=said))
+            file.flush()
+            os.fsync(file.fileno())
         self.store.kept = True
 
 

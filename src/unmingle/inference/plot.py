@@ -19,7 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from unmingle.audio.io import AudioReader
-from unmingle.errors import MissingExtraError, OutputError
+from unmingle.audio.temporary import whole
+from unmingle.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -218,12 +219,6 @@ def _label_time(axes: Axes, seconds: float) -> None:
 
 
 def _save(figure: Figure, picture: Path) -> Path:
-    unfinished = picture.with_name(f".{picture.stem}.part{picture.suffix}")
-    try:
-        figure.savefig(unfinished)
-        unfinished.replace(picture)
-    except OSError as error:
-        raise OutputError(f"cannot write the picture {picture}: {error.strerror or error}") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with whole(picture) as draft:
+        figure.savefig(draft, format=picture.suffix.removeprefix(".") or None)
     return picture

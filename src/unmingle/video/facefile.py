@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import re
-import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unmingle.errors import FaceError, MissingFileError, OutputError, OutputExistsError
+from unmingle.audio.temporary import whole
+from unmingle.errors import FaceError, MissingFileError, OutputExistsError
 from unmingle.video.assembly import held
 from unmingle.video.detection import Floats
 from unmingle.video.frames import Picture
@@ -96,14 +96,8 @@ def write_whole(path: Path, content: bytes, *, overwrite: bool) -> None:
     """
     if path.exists() and not overwrite:
         raise OutputExistsError(f"{path} is already there; ask for overwriting, or choose another folder")
-    unfinished = path.with_name(f".unmingle-{secrets.token_hex(6)}.tmp")
-    try:
-        unfinished.write_bytes(content)
-        unfinished.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written ({error.strerror}); choose another folder") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with whole(path) as draft:
+        draft.write_bytes(content)
 
 
 def read_faces(json_path: str | Path) -> FaceReport:
