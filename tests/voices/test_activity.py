@@ -51,6 +51,15 @@ def test_faint_speech_is_heard_when_its_level_is_known():
     assert finder.found().mean() > 0.7
 
 
+def test_speech_goes_on_while_it_may_be_speech_and_begins_nowhere_else(monkeypatch):
+    probable = [0.05] * 20 + [0.2] * 20 + [0.7] * 10 + [0.2] * 20 + [0.05] * 30 + [0.3] * 30 + [0.05] * 30
+    scores = iter(probable)
+    monkeypatch.setattr(activity, "_silero", lambda: lambda *_: next(scores))
+    speech = find(np.zeros(512 * len(probable), np.float32))
+    edges = (np.flatnonzero(np.diff(speech.astype(int))) + 1) * TICK_SECONDS
+    assert edges == pytest.approx([20 * 0.032, 70 * 0.032], abs=2 * TICK_SECONDS)
+
+
 @pytest.mark.usefixtures("method")
 def test_silence_and_nothing_are_no_speech():
     assert not find(np.zeros(RATE, np.float32)).any()

@@ -18,6 +18,7 @@ TICK_SECONDS = 0.1
 
 _RATE, _FRAME = 16_000, 512  # what silero-vad hears
 _PROBABLE, _HEARD_POWER = 0.5, 10 ** (-20 / 10)
+_GOES_ON = 0.1  # so probable it has to stay on both sides of what is probable: quiet beginnings, swallowed words
 _LOUD, _SILENT = 10 ** (-25 / 10), 1e-9  # power relative to the loud parts, and at all, for loudness alone
 _HOLD_TICKS = 1  # before and after speech that still count as speech
 
@@ -61,10 +62,11 @@ class SpeechFinder:
         scores = np.concatenate([np.zeros(0), *self._scores])
         if not len(scores):
             return np.zeros(0, np.bool_)
-        least = _PROBABLE if self._network is not None else max(_LOUD * np.percentile(scores, 95), _SILENT)
+        least = max(_LOUD * np.percentile(scores, 95), _SILENT)
+        speaks = _stretches(scores) if self._network is not None else scores > least
         n_ticks = round(len(scores) * self._size / self._rate / TICK_SECONDS)
         middle = (np.arange(n_ticks) + 0.5) * TICK_SECONDS * self._rate / self._size
-        speech = (scores > least)[np.minimum(middle.astype(int), len(scores) - 1)]
+        speech = speaks[np.minimum(middle.astype(int), len(scores) - 1)]
         return np.convolve(speech, np.ones(2 * _HOLD_TICKS + 1), "same")[:n_ticks] > 0.5 if n_ticks else speech
 
     def _judge(self, frames: Samples) -> NDArray[np.float64]:
@@ -75,6 +77,15 @@ class SpeechFinder:
 
         with torch.inference_mode():
             return np.array([float(self._network(torch.from_numpy(self._gain * frame), _RATE)) for frame in frames])
+
+
+def _stretches(scores: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether a frame is part of a stretch that may be speech throughout and surely is somewhere."""
+    possible = scores > _GOES_ON
+    number = np.cumsum(np.diff(possible, prepend=False))  # of the stretch, odd where speech is possible
+    sure = np.zeros(len(scores) + 1, np.bool_)
+    sure[number[scores > _PROBABLE]] = True
+    return possible & sure[number]
 
 
 def _silero() -> Any:

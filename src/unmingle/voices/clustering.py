@@ -1,8 +1,9 @@
 """How many people speak, and what each of them sounds like.
 
-Stretches that one voice dominates are cut into segments, segments are joined as long as two groups are alike, and
-groups of too little speech are nobody. Groups are compared by the average over all pairs, so that one odd segment joins
-nothing.
+Stretches that one voice dominates are cut into segments, and segments are joined to groups, rather too many than too
+few. These few seconds say roughly who is there; then everybody is looked for in the whole recording and learnt again
+from what is found (`settling.py`), which joins groups of one person and drops those that hold nobody. Groups are
+compared by the average over all pairs, so that one odd segment joins nothing.
 """
 
 from __future__ import annotations
@@ -14,18 +15,18 @@ from numpy.typing import NDArray
 
 from unmingle.voices.encoder import Vectors, average
 from unmingle.voices.looks import HOP_SECONDS, Looks, levels_db
+from unmingle.voices.settling import settle
 
-SAME_VOICE = 0.42
-"""Average likeness above which two groups of segments are one person's."""
-
+_SURELY_SAME = 0.55  # average likeness above which two groups of segments are one person's, even before a second look
 _DOMINANT_DB = 9.0  # by which a track exceeds the others where one voice is alone
 _STEADY = 0.5  # likeness of neighbouring looks inside a segment
 _LONGEST, _SHORTEST = 8, 2  # looks in a segment
 _FINER = 0.04  # step of likeness in which a person who is known to be there is looked for
 _ENOUGH = 2  # segments in which somebody speaks alone; with fewer, the tracks have to do:
 _LEAKAGE_DB, _OTHER_VOICE, _COPY = -4.0, 0.35, 0.85  # a track so far below the loudest and so like it is no voice
-_MOST_SEGMENTS = 700  # more are not compared but assigned; what is compared is spread over the recording
-_LEAST_SECONDS, _LEAST_SHARE = 2.0, 0.05  # of all segments, that a person must have
+_MOST_SEGMENTS = 700  # more are not compared; those that are, are spread over the recording
+_LEAST_SECONDS, _LEAST_SHARE = 1.0, 0.02  # of all segments, that a group must have
+_MOST_GROUPS = 12  # before it is settled who is there
 
 
 @dataclass(frozen=True)
@@ -60,12 +61,10 @@ def find_voices(looks: Looks, *, n_speakers: int | None = None, most: int = 8) -
         return _always_together(looks, most=n_speakers or most)
     chosen = np.unique(np.linspace(0, len(seconds) - 1, min(len(seconds), _MOST_SEGMENTS)).astype(int))
     vectors, weights = segments[chosen], seconds[chosen]
-    groups = _group(vectors, weights, least=n_speakers or 1, most=n_speakers or most)
+    groups = _group(vectors, weights, least=n_speakers or 1, most=max(_MOST_GROUPS, n_speakers or most))
     centres = np.stack([average((vectors[group] * weights[group, np.newaxis]).astype(np.float32)) for group in groups])
-    nearest = np.argmax(segments @ centres.T, axis=1)
-    totals = np.bincount(nearest, weights=seconds, minlength=len(centres)).astype(np.float64)
-    order = np.argsort(-totals, kind="stable")
-    return Voices(centres[order], totals[order], alone=True)
+    centres, totals = settle(looks, centres, n_speakers=n_speakers, most=most)
+    return Voices(centres, totals, alone=True)
 
 
 def _always_together(looks: Looks, *, most: int) -> Voices:
@@ -118,8 +117,8 @@ def _cut(vectors: Vectors, label: NDArray[np.int64]) -> tuple[Vectors, NDArray[n
 
 def _group(vectors: Vectors, weights: NDArray[np.float64], *, least: int, most: int) -> list[NDArray[np.int64]]:
     """Groups of indices, largest first; where they are fewer than `least`, those that finer distinctions bring."""
-    usual = _join(vectors, weights, same=SAME_VOICE, most=most)
-    for same in np.arange(SAME_VOICE, 1.0, _FINER) if len(usual) < least else ():
+    usual = _join(vectors, weights, same=_SURELY_SAME, most=most)
+    for same in np.arange(_SURELY_SAME, 1.0, _FINER) if len(usual) < least else ():
         groups = _join(vectors, weights, same=float(same), most=most)
         if len(groups) >= least:
             return groups
