@@ -148,6 +148,8 @@ class GridBlock(nn.Module):
 
 def deviation(signal: Tensor) -> Tensor:
     """Standard deviation over time, with the divisor of an estimate: (B, time) -> (B, 1). A single sample has 0."""
+    if torch.compiler.is_exporting():  # a graph holds for any length, and asks no question about it
+        return signal.std(dim=-1, keepdim=True).nan_to_num()
     return signal.std(dim=-1, keepdim=True) if signal.shape[-1] > 1 else torch.zeros_like(signal)
 
 
