@@ -62,8 +62,7 @@ class SpeechFinder:
         scores = np.concatenate([np.zeros(0), *self._scores])
         if not len(scores):
             return np.zeros(0, np.bool_)
-        least = max(_LOUD * np.percentile(scores, 95), _SILENT)
-        speaks = _stretches(scores) if self._network is not None else scores > least
+        speaks = _loud(scores) if self._network is None else _stretches(scores)
         n_ticks = round(len(scores) * self._size / self._rate / TICK_SECONDS)
         middle = (np.arange(n_ticks) + 0.5) * TICK_SECONDS * self._rate / self._size
         speech = speaks[np.minimum(middle.astype(int), len(scores) - 1)]
@@ -77,6 +76,11 @@ class SpeechFinder:
 
         with torch.inference_mode():
             return np.array([float(self._network(torch.from_numpy(self._gain * frame), _RATE)) for frame in frames])
+
+
+def _loud(powers: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether a frame is as loud as speech is, going by loudness alone."""
+    return powers > max(_LOUD * np.percentile(powers, 95), _SILENT)
 
 
 def _stretches(scores: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -118,7 +118,7 @@ def _cut(vectors: Vectors, label: NDArray[np.int64]) -> tuple[Vectors, NDArray[n
 def _group(vectors: Vectors, weights: NDArray[np.float64], *, least: int, most: int) -> list[NDArray[np.int64]]:
     """Groups of indices, largest first; where they are fewer than `least`, those that finer distinctions bring."""
     usual = _join(vectors, weights, same=_SURELY_SAME, most=most)
-    for same in np.arange(_SURELY_SAME, 1.0, _FINER) if len(usual) < least else ():
+    for same in np.arange(_SURELY_SAME, 1.0, _FINER)[1:] if len(usual) < least else ():
         groups = _join(vectors, weights, same=float(same), most=most)
         if len(groups) >= least:
             return groups
