@@ -66,6 +66,8 @@ def hold_temporary(folder: Path) -> Hold:
 def whole(path: Path, *, make_folder: bool = False) -> Generator[Path]:
     """A hidden file for the body to write, which takes its place as `path` at a clean end, and goes at any other.
 
+    What is on the disk under that name is the old file or the new one, whatever happens to the process or the machine.
+
     Args:
         path: what the file shall be called; one that is there is replaced.
         make_folder: make its folder where there is none.
@@ -79,6 +81,8 @@ def whole(path: Path, *, make_folder: bool = False) -> Generator[Path]:
         hold = hold_temporary(path.parent)
         try:
             yield hold.path
+            with hold.path.open("rb+") as file:
+                os.fsync(file.fileno())
             hold.path.replace(path)
         finally:
             hold.path.unlink(missing_ok=True)

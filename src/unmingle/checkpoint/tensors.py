@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -162,10 +161,8 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
 def _write_whole(path: Path, content: bytes) -> None:
     if path.is_dir():
         raise OutputError(f"{path} is a folder; a file name such as {path / 'model.safetensors'} was wanted")
-    with whole(path, make_folder=True) as draft, draft.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    with whole(path, make_folder=True) as draft:
+        draft.write_bytes(content)
 
 
 def _require_fit(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], *, where: str) -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -107,10 +106,8 @@ class Journal:
         """
         self.store.sync()
         said = {"about": json.dumps(self._about), "n_samples": str(self.store.n_samples)}
-        with whole(self._path) as draft, draft.open("wb") as file:
-            file.write(save(dict(state), metadata=said))
-            file.flush()
-            os.fsync(file.fileno())
+        with whole(self._path) as draft:
+            draft.write_bytes(save(dict(state), metadata=said))
         self.store.kept = True
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from unmingle.audio.temporary import whole
 from unmingle.errors import MissingExtraError
-from unmingle.training.run import RunFolder, Standing, replace_whole
+from unmingle.training.run import RunFolder, Standing
 from unmingle.training.validation import Validation
 
 if TYPE_CHECKING:
@@ -46,11 +47,8 @@ class Journal:
             with self._run.log.open(newline="", encoding="utf-8") as file:
                 rows = [row for row in list(csv.reader(file))[1:] if row and row[0].isdecimal() and int(row[0]) <= step]
 
-        def write(path: Any) -> None:
-            with path.open("w", newline="", encoding="utf-8") as file:
-                csv.writer(file).writerows([COLUMNS, *rows])
-
-        replace_whole(self._run.log, write)
+        with whole(self._run.log) as draft, draft.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([COLUMNS, *rows])
 
     def step(self, step: int, *, loss: float, rate: float, norm: float) -> None:
         """Add a point to the training curves."""

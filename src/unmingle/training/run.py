@@ -10,11 +10,10 @@ tensorboard/       curves and audio
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from unmingle.audio.temporary import sweep, whole
 from unmingle.config import read_values
 from unmingle.errors import ConfigError, OutputError, OutputExistsError
 from unmingle.training.optim import Plateau
@@ -102,9 +101,11 @@ def open_run(path: Path, recipe: Recipe, *, resume: bool) -> RunFolder:
         _require_same_network(run, recipe)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        replace_whole(run.recipe, lambda temporary: temporary.write_text(recipe_text(recipe), encoding="utf-8"))
-    except OSError as error:
-        raise OutputError(f"cannot write to the run folder {path}: {error.strerror}; choose another with -o") from error
+        sweep(path)
+        with whole(run.recipe) as draft:
+            draft.write_text(recipe_text(recipe), encoding="utf-8")
+    except (OSError, OutputError) as error:
+        raise OutputError(f"cannot write to the run folder {path} ({error}); choose another with -o") from error
     return run
 
 
@@ -117,12 +118,3 @@ def _require_same_network(run: RunFolder, recipe: Recipe) -> None:
             f"{run.path} trains {before.model} but the recipe asks for {recipe.model}; a run keeps its network, "
             "so give another -o RUN_DIR"
         )
-
-
-def replace_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file under a temporary name, then put it in place at once: a kill leaves the old one or the new one."""
-    temporary = path.with_name(f"{path.name}.tmp")
-    write(temporary)
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    temporary.replace(path)

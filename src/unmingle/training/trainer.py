@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor
 
+from unmingle.audio.temporary import whole
 from unmingle.checkpoint import fit, read_tensors
 from unmingle.data.batch import Batch, BatchSource
 from unmingle.data.dataset import ManifestBatches
@@ -34,7 +35,7 @@ from unmingle.training.lips import place_lips
 from unmingle.training.losses import build_loss
 from unmingle.training.optim import build_optimizer
 from unmingle.training.recipe import Recipe
-from unmingle.training.run import RunFolder, Standing, open_run, replace_whole
+from unmingle.training.run import RunFolder, Standing, open_run
 from unmingle.training.settings import TrainingSettings
 from unmingle.training.validation import answer
 
@@ -271,7 +272,8 @@ class _Training(LightningModule):
         run = self._keeper.run
         if self.trainer.is_global_zero:
             self._keeper.release(run.last, self._released)
-            replace_whole(run.state, self.trainer.save_checkpoint)
+            with whole(run.state) as draft:
+                self.trainer.save_checkpoint(draft)
         else:
             self.trainer.save_checkpoint(run.state)  # takes part, writes nothing
         self._keeper.saved()
