@@ -103,6 +103,13 @@ def test_settings_that_cannot_be_read_are_refused(tmp_path, family):
         import_checkpoint(tmp_path / "weights.pth")
 
 
+def test_settings_of_the_wrong_kind_are_refused_with_the_name_of_their_file(tmp_path, family):
+    torch.save(published(family)[1], tmp_path / "weights.pth")
+    (tmp_path / "conf.yml").write_text("datamodule: {data_config: {sample_rate: fast}}")
+    with pytest.raises(ConfigError, match=r"sample_rate.*'fast'.*conf\.yml"):
+        import_checkpoint(tmp_path / "weights.pth")
+
+
 def test_missing_surplus_and_misshapen_tensors_come_in_one_message(family):
     module, config = FAMILIES[family]
     _, state = published(family)

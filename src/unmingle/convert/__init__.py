@@ -101,6 +101,10 @@ def _infer(
             published.state, model_name=model_name, model_args=published.model_args, overrides=overrides
         )
         return config_from_dict(config.family, config_to_dict(config))  # once more by the door that checks types
+    except ConfigError as error:
+        if published.settings is None:
+            raise
+        raise ConfigError(f"{error} (settings were read from {published.settings}, too)") from error
     except UnmingleError:
         raise
     except (TypeError, ValueError, ArithmeticError) as error:

@@ -46,12 +46,14 @@ class Published:
         container: which wrapping it came in, a word of the table above.
         model_name: the class that the file says it belongs to, if it says so.
         model_args: the arguments of that class, as far as they are given.
+        settings: the conf.yml beside the file, where one says anything of this.
     """
 
     state: Mapping[str, Tensor]
     container: str
     model_name: str | None = None
     model_args: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    settings: Path | None = None
 
 
 def read_published(path: str | Path) -> Published:
@@ -73,8 +75,14 @@ def read_published(path: str | Path) -> Published:
     if path.stat().st_size == 0:
         raise CheckpointError(f"{path} is empty; {_ACCEPTED} was wanted. Copy or download it again")
     found = _from_safetensors(path) if _is_safetensors(path) else _unwrap(_unpickle(path), path)
-    name, arguments = _read_settings(path.with_name(SETTINGS))
-    return replace(found, model_name=found.model_name or name, model_args={**arguments, **found.model_args})
+    settings = path.with_name(SETTINGS)
+    name, arguments = _read_settings(settings)
+    return replace(
+        found,
+        model_name=found.model_name or name,
+        model_args={**arguments, **found.model_args},
+        settings=settings if name or arguments else None,
+    )
 
 
 def strip_prefixes(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
