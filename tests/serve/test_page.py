@@ -220,6 +220,11 @@ def test_the_page_separates_a_recording_and_gives_its_tracks(running, visit, wav
     )
     assert lasts == pytest.approx(1.0)
     page.picture("recording")
+    page.run("document.getElementById('file-people').value = '1'")
+    page.run("document.getElementById('file-loudness').checked = true")
+    page.choose_file(recording)
+    page.until("document.getElementById('file-status').textContent.includes('1 track of 1.0 s')")
+    assert page.run("document.querySelectorAll('#file-tracks a').length") == 1
     (tmp_path / "text.wav").write_text("no sound")
     page.choose_file(tmp_path / "text.wav")
     page.until("document.getElementById('file-status').textContent.includes('not an audio or video file')")

@@ -4,6 +4,7 @@ import { authorization } from "./server.js";
 
 const at = (id) => document.getElementById(id);
 const LARGEST_PICTURE = 60e6; // bytes; decoding larger files takes more memory than a picture is worth
+const EQUAL_LUFS = -16; // what podcasts are made at
 
 let request = null;
 let addresses = [];
@@ -38,7 +39,8 @@ async function separate(file, largest) {
   try {
     const answer = await post(file);
     await show(file, answer);
-    say(`${file.name}: ${answer.tracks.length} tracks of ${answer.seconds.toFixed(1)} s, separated by ${answer.model}.`);
+    const tracks = answer.tracks.length === 1 ? "1 track" : `${answer.tracks.length} tracks`;
+    say(`${file.name}: ${tracks} of ${answer.seconds.toFixed(1)} s, separated by ${answer.model}.`);
   } catch (error) {
     say(error.message, true);
   }
@@ -63,6 +65,8 @@ function post(file) {
   form.append("answer", "json");
   form.append("keep_residual", at("file-residual").checked);
   form.append("gate", at("file-gate").checked);
+  if (at("file-people").value) form.append("n_src", at("file-people").value);
+  if (at("file-loudness").checked) form.append("loudness_lufs", EQUAL_LUFS);
   form.append("file", file);
   request = new XMLHttpRequest(); // fetch does not tell how far an upload is
   request.open("POST", "v1/separate");
