@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -29,19 +30,31 @@ def main() -> None:
     if sys.argv[1:2] == ["--child"]:
         separate_here(*sys.argv[2:])
         return
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--hours", type=float, default=2.0)
-    parser.add_argument("--model", default="", help="name or weights file [the default model]")
-    parser.add_argument("--threads", type=int, default=2)
+    parser = parser_of(__doc__, hours=2.0, gigabytes=1)
     parser.add_argument("--sample-rate", type=int, default=16_000, help="of made-up talk")
     parser.add_argument("--recording", type=Path, help="repeat this recording instead of made-up talk")
-    parser.add_argument("--folder", type=Path, help="where the temporary files go (about 1 GB for two hours)")
-    parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    period, rate = one_period(options.recording, options.sample_rate)
+    compare(options, lambda folder, name, seconds: measure(folder, name, period, rate, seconds, options))
+
+
+def parser_of(doc: str, *, hours: float, gigabytes: int) -> argparse.ArgumentParser:
+    """The options that a long file and a long video share."""
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser.add_argument("--hours", type=float, default=hours)
+    parser.add_argument("--model", default="", help="name or weights file [the default model]")
+    parser.add_argument("--threads", type=int, default=2)
+    where = f"where the temporary files go (about {gigabytes} GB for {hours:g} h)"
+    parser.add_argument("--folder", type=Path, help=where)
+    parser.add_argument("--json", action="store_true")
+    return parser
+
+
+def compare(options: argparse.Namespace, measured: Callable[[Path, str, float], dict[str, float]]) -> None:
+    """Measure a short one and a long one, by folder, name and seconds, and say how they differ."""
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        period, rate = one_period(options.recording, options.sample_rate)
-        short = measure(Path(folder), "short", period, rate, SHORT_SECONDS, options)
-        long = measure(Path(folder), "long", period, rate, options.hours * 3600, options)
+        short = measured(Path(folder), "short", SHORT_SECONDS)
+        long = measured(Path(folder), "long", options.hours * 3600)
     ratios = {name: long[name] / short[name] for name in ("real_time_factor", "peak_memory_bytes")}
     found = {"threads": options.threads, "short": short, "long": long, "long_over_short": ratios}
     print(json.dumps(found, indent=2) if options.json else in_words(found))
@@ -70,13 +83,17 @@ def measure(
         while remaining > 0:
             file.write(period[:remaining])
             remaining -= period.size
+    tracks = folder / f"{name}-tracks"
+    return in_a_child(__file__, [path, tracks, options.model, options.threads], path, tracks, seconds)
+
+
+def in_a_child(script: str, words: list[object], source: Path, tracks: Path, seconds: float) -> dict[str, float]:
+    """Let a process of its own separate, then remove what was separated and what came of it."""
     print(f"separating {seconds:g} s ...", file=sys.stderr)
-    command = [sys.executable, __file__, "--child", path, folder / f"{name}-tracks", options.model, options.threads]
-    done = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE, check=True)
-    found = json.loads(done.stdout)
-    path.unlink()
-    for track in (folder / f"{name}-tracks").iterdir():
-        track.unlink()
+    command = [sys.executable, script, "--child", *(str(word) for word in words)]
+    found = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout.splitlines()[-1])
+    for path in (source, *tracks.iterdir()):
+        path.unlink()
     return {"seconds": seconds, "real_time_factor": found["seconds"] / seconds, "peak_memory_bytes": found["peak"]}
 
 

@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from fractions import Fraction
@@ -22,7 +20,7 @@ from pathlib import Path
 
 import av
 import numpy as np
-from long_file import in_words, one_period, peak_memory
+from long_file import compare, in_a_child, one_period, parser_of, peak_memory
 
 SHORT_SECONDS = 120.0
 SIZE = (1080, 1920)
@@ -34,23 +32,11 @@ def main() -> None:
     if sys.argv[1:2] == ["--child"]:
         separate_here(sys.argv[2:])
         return
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--hours", type=float, default=1.0)
-    parser.add_argument("--model", default="", help="name or weights file [the default model]")
-    parser.add_argument("--threads", type=int, default=2)
+    parser = parser_of(__doc__, hours=1.0, gigabytes=2)
     parser.add_argument("--film", type=Path, help="repeat this film instead of drawn talkers")
     parser.add_argument("--render", choices=("faces", "side-by-side"), help="make videos, too")
-    parser.add_argument("--folder", type=Path, help="where the temporary files go (about 2 GB for an hour)")
-    parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        period = Path(folder) / "period.mp4"
-        encode(period, film_frames(options.film) if options.film else drawn_frames(), voices(options.film))
-        short = measure(Path(folder), "short", period, SHORT_SECONDS, options)
-        long = measure(Path(folder), "long", period, options.hours * 3600, options)
-    ratios = {name: long[name] / short[name] for name in ("real_time_factor", "peak_memory_bytes")}
-    found = {"threads": options.threads, "short": short, "long": long, "long_over_short": ratios}
-    print(json.dumps(found, indent=2) if options.json else in_words(found))
+    compare(options, lambda folder, name, seconds: measure(folder, name, seconds, options))
 
 
 def drawn_frames() -> Iterator[np.ndarray]:
@@ -129,18 +115,15 @@ def repeat(period: Path, target: Path, seconds: float) -> None:
             shift += lasts
 
 
-def measure(folder: Path, name: str, period: Path, seconds: float, options: argparse.Namespace) -> dict[str, float]:
-    film = folder / f"{name}.mp4"
+def measure(folder: Path, name: str, seconds: float, options: argparse.Namespace) -> dict[str, float]:
+    period, film, tracks = folder / "period.mp4", folder / f"{name}.mp4", folder / f"{name}-tracks"
+    if not period.exists():
+        encode(period, film_frames(options.film) if options.film else drawn_frames(), voices(options.film))
     repeat(period, film, seconds)
-    print(f"separating {seconds:g} s ...", file=sys.stderr)
-    words = [str(film), "-o", str(folder / f"{name}-tracks"), "--threads", str(options.threads)]
+    words: list[object] = [film, "-o", tracks, "--threads", options.threads]
     words += ["-m", options.model] if options.model else []
     words += ["--render", options.render] if options.render else []
-    done = subprocess.run([sys.executable, __file__, "--child", *words], stdout=subprocess.PIPE, check=True)
-    found = json.loads(done.stdout.splitlines()[-1])
-    for path in (film, *(folder / f"{name}-tracks").iterdir()):
-        path.unlink()
-    return {"seconds": seconds, "real_time_factor": found["seconds"] / seconds, "peak_memory_bytes": found["peak"]}
+    return in_a_child(__file__, words, film, tracks, seconds)
 
 
 def separate_here(words: list[str]) -> None:
