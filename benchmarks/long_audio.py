@@ -100,7 +100,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, nargs="+", default=SECONDS)
     parser.add_argument("--models", nargs="+", default=MODELS, help="presets of these two families")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--repeats", type=int, default=1, help="passes after a warm-up; the median counts")
+    parser.add_argument("--repeats", type=int, default=0, help="timed passes after the one that shows memory")
     parser.add_argument("--plot", type=Path, help="write the figure here")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()

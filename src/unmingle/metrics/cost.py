@@ -85,7 +85,7 @@ def observe(
         model: a network; it must be picklable by name, so not one defined in a script.
         seconds: length of the mixture.
         threads: threads that torch may use.
-        repeats: timed passes after a warm-up; the median counts.
+        repeats: timed passes after a warm-up; the median counts. 0: one pass shows time and memory, for long mixtures.
         sample_rate: Hz; without it, that of `model.config`.
 
     Raises:

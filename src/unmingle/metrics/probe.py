@@ -48,20 +48,20 @@ class Observation:
 def observe_here(
     model: nn.Module, inputs: Sequence[Tensor], *, warm_up: Sequence[Tensor], threads: int, repeats: int
 ) -> Observation:
-    """Measure in this process, which must be a fresh one."""
+    """Measure in this process, which must be a fresh one. With no repeats, the pass that shows the memory is timed."""
     torch.set_num_threads(threads)
     square = torch.randn(MATMUL_SIZE, MATMUL_SIZE, generator=torch.Generator().manual_seed(1))
     forward_times: list[float] = []
-    matmul_times: list[float] = []
     with torch.inference_mode():
         model(*warm_up)
-        growth, peak = _memory_of(lambda: model(*inputs))
+        growth, peak = _memory_of(lambda: forward_times.append(_seconds_of(lambda: model(*inputs))))
         _seconds_of(lambda: square @ square)
+        matmul_times = [_seconds_of(lambda: square @ square)]
         for _ in range(repeats):
             forward_times.append(_seconds_of(lambda: model(*inputs)))
             matmul_times.append(_seconds_of(lambda: square @ square))
     rate = 2 * MATMUL_SIZE**3 / statistics.median(matmul_times)
-    return Observation(statistics.median(forward_times), rate, growth, peak)
+    return Observation(statistics.median(forward_times[1:] or forward_times), rate, growth, peak)
 
 
 def _seconds_of(work: Callable[[], object]) -> float:
