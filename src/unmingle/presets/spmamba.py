@@ -82,5 +82,7 @@ PRESETS: dict[str, SPMambaConfig] = {
     "spmamba-wham": _8K,
     "spmamba-libri2mix": _8K,
     "spmamba-echo2mix": _16K,
-    "spmamba-small": SPMambaConfig(hop=128, channels=24, kernel=4, stride=4, n_blocks=4, query_width=128, expand=2),
+    "spmamba-small": SPMambaConfig(
+        hop=128, channels=24, kernel=4, stride=4, n_blocks=4, query_width=128, d_state=8, expand=1
+    ),
 }
