@@ -22,7 +22,6 @@ import av
 import numpy as np
 from long_file import compare, in_a_child, one_period, parser_of, peak_memory
 
-SHORT_SECONDS = 120.0
 SIZE = (1080, 1920)
 RATE = 25
 SAMPLE_RATE = 48_000

@@ -99,12 +99,11 @@ def open_run(path: Path, recipe: Recipe, *, resume: bool) -> RunFolder:
                 f"{path} holds a run already; continue it with --resume, or give another -o RUN_DIR"
             )
         _require_same_network(run, recipe)
+    sweep(path)
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        sweep(path)
-        with whole(run.recipe) as draft:
+        with whole(run.recipe, make_folder=True) as draft:
             draft.write_text(recipe_text(recipe), encoding="utf-8")
-    except (OSError, OutputError) as error:
+    except OutputError as error:
         raise OutputError(f"cannot write to the run folder {path} ({error}); choose another with -o") from error
     return run
 
