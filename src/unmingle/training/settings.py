@@ -61,6 +61,8 @@ class TrainingSettings:
     Attributes:
         seed: of the first weights and of dropout.
         init_from: a `.safetensors` weights file to start from; its network must fit the recipe's.
+        init_partly: take from that file the tensors that fit by name and shape, and begin the others anew: to go on to
+            another number of speakers, for example.
         lip_reader: for an audio-visual network, where its lip reader comes from: a published lip-reading file, or a
             `.safetensors` of ours that has one. Required when it learns nothing and there is no `init_from`.
         loss: see `LossSettings`.
@@ -91,6 +93,7 @@ class TrainingSettings:
 
     seed: int = 0
     init_from: str | None = None
+    init_partly: bool = False
     lip_reader: str | None = None
     loss: LossSettings = field(default_factory=LossSettings)
     optimizer: Literal["adam", "adamw"] = "adam"

@@ -22,21 +22,19 @@ import torch
 from torch import Tensor
 
 from unmingle.audio.temporary import whole
-from unmingle.checkpoint import fit, read_tensors
 from unmingle.data.batch import Batch, BatchSource
 from unmingle.data.dataset import ManifestBatches
 from unmingle.data.loader import training_batches, training_loader, validation_batches
 from unmingle.errors import ConfigError, MissingExtraError
-from unmingle.models import build_model
 from unmingle.training.compiling import compiled
 from unmingle.training.ema import average_of, update_average
 from unmingle.training.keeper import Report, RunKeeper
-from unmingle.training.lips import place_lips
 from unmingle.training.losses import build_loss
 from unmingle.training.optim import build_optimizer
 from unmingle.training.recipe import Recipe
 from unmingle.training.run import RunFolder, Standing, open_run
 from unmingle.training.settings import TrainingSettings
+from unmingle.training.start import first_network
 from unmingle.training.validation import answer
 
 try:
@@ -100,7 +98,7 @@ def train(
         OutputError: the folder cannot be written.
     """
     trainer = _framework(recipe.training)
-    network = _first_network(recipe)
+    network = first_network(recipe)
     if batches is None:
         rank, world_size = trainer.global_rank, trainer.world_size
         batches = training_batches(recipe.data, rank=rank, world_size=world_size, progress=on_decode)
@@ -126,18 +124,6 @@ def _with_epochs(recipe: Recipe, batches: BatchSource) -> Recipe:
     if settings.step_limit is None and settings.max_minutes is None and settings.stop_patience is None:
         raise ConfigError("the recipe has no end; set training.max_steps, max_epochs, max_minutes or stop_patience")
     return replace(recipe, training=settings)
-
-
-def _first_network(recipe: Recipe) -> SeparationModel:
-    start = recipe.training.init_from
-    if start is not None:
-        network = fit(recipe.model, read_tensors(start), where=start)
-    else:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(recipe.training.seed)
-            network = build_model(recipe.model)
-    place_lips(network, recipe)
-    return network
 
 
 def _framework(settings: TrainingSettings) -> Trainer:
