@@ -153,7 +153,7 @@ def test_a_sidecar_that_cannot_be_written_takes_its_tracks_along(job: Job, monke
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_text", full)
-    with pytest.raises(OutputError, match=r"talk\.rttm: No space left on device"):
+    with pytest.raises(OutputError, match=r"talk\.rttm cannot be written \(No space left on device\)"):
         run_job(job, Settings(MODEL))
     assert names(job.out_dir) == []
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from unmingle.errors import OutputError
+from unmingle.audio.temporary import whole
 from unmingle.inference.inputs import Job
 from unmingle.voices.rttm import Turn, to_rttm
 
@@ -36,7 +35,7 @@ def _is_report(value: Any) -> bool:
 
 
 def unfinished(job: Job) -> Path:
-    """What the sidecar is called before the job is complete; it is there from the beginning of the job."""
+    """The mark of a job that is under way, beside its sidecar: there from its beginning until it is complete."""
     return job.sidecar.with_name(f".{job.sidecar.name}.part")
 
 
@@ -55,7 +54,8 @@ def write_rttm(job: Job, described: Mapping[str, Any]) -> None:
         job.rttm.unlink(missing_ok=True)
         return
     turns = [Turn(**segment) for segment in described["segments"]]
-    _write_at_once(job.rttm, to_rttm(turns, stem=job.stem), draft=job.rttm.with_name(f".{job.rttm.name}.part"))
+    with whole(job.rttm) as draft:
+        draft.write_text(to_rttm(turns, stem=job.stem), encoding="utf-8")
 
 
 def write_sidecar(job: Job, described: dict[str, Any]) -> None:
@@ -65,16 +65,5 @@ def write_sidecar(job: Job, described: dict[str, Any]) -> None:
         OutputError: it cannot be written.
     """
     text = json.dumps(described, indent=2, ensure_ascii=False, allow_nan=False)
-    _write_at_once(job.sidecar, text + "\n", draft=unfinished(job))
-
-
-def _write_at_once(path: Path, text: str, *, draft: Path) -> None:
-    try:
-        draft.write_text(text, encoding="utf-8")
-        with draft.open("rb+") as file:
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        draft.unlink(missing_ok=True)
+    with whole(job.sidecar) as draft:
+        draft.write_text(text + "\n", encoding="utf-8")
