@@ -17,6 +17,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from unmingle.data.manifest import read_manifest
@@ -42,7 +43,7 @@ SETS = {
     "mixtures of -50 dBFS": ["mixture_dbfs=-50"],
     "mixtures of -10 dBFS": ["mixture_dbfs=-10"],
 }
-BANDS_DB = (3, 6, 9, 12, 15)
+BANDS_DB = (0, 3, 6, 9, 12, 15, 30)
 WORST = 5
 
 
@@ -146,13 +147,14 @@ def by_set(scored: dict[str, Scored]) -> str:
 def by_level(scored: dict[str, Scored]) -> str:
     """SI-SNRi of the loudest and the softest voice, by how far apart they are."""
     one = scored["one voice up to 15 dB louder"]
-    rows, low = [], 0
-    for high in BANDS_DB:
+    rows = []
+    for low, high in pairwise(BANDS_DB):
         members = [item for item in one.evaluation.utterances if low <= one.levels[item.id] < high]
+        if not members:
+            continue
         pairs = [improvements(item) for item in members]
         cells = [finite_mean(values[place] for values in pairs) for place in (0, -1)]
         rows.append([f"{low}-{high} dB", str(len(members)), *(f"{value:.2f}" for value in cells)])
-        low = high
     return table(["voices apart by", "mixtures", "SI-SNRi of the louder, dB", "of the softer"], rows)
 
 
