@@ -257,7 +257,7 @@ def test_a_disk_without_room_for_the_report(
 
     monkeypatch.setattr(Path, "write_text", full)
     message = refused(recording, "-o", tmp_path / "out")
-    assert "talk.rttm: No space left on device" in message
+    assert "talk.rttm cannot be written (No space left on device)" in message
 
 
 @pytest.mark.parametrize("there", ["talk_spk1.wav", "talk_spk2.wav", "talk.separation.json"])
