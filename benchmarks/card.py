@@ -14,12 +14,12 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from unmingle.cli.console import progress
 from unmingle.data.manifest import read_manifest
 from unmingle.data.simulate import simulate
 from unmingle.evaluation.estimators import NetworkEstimator, PipelineEstimator
@@ -31,15 +31,14 @@ from unmingle.inference.handle import Model, load_model
 from unmingle.simulation.recipe import load_simulation_recipe
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "data" / "test-200.yaml"
-NOISE = "noise at 0-10 dB"
-ROOM = "rooms"
 CLEAN = "clean"
+LOUDER = "one voice up to 15 dB louder"
 SETS = {
     CLEAN: [],
-    NOISE: ["noise={noise}"],
-    ROOM: ["room_share=1"],
-    f"{ROOM} and {NOISE}": ["room_share=1", "noise={noise}"],
-    "one voice up to 15 dB louder": ["level_db=[-15, 15]"],
+    "noise at 0-10 dB": ["noise={noise}"],
+    "rooms": ["room_share=1"],
+    "rooms and noise at 0-10 dB": ["room_share=1", "noise={noise}"],
+    LOUDER: ["level_db=[-15, 15]"],
     "mixtures of -50 dBFS": ["mixture_dbfs=-50"],
     "mixtures of -10 dBFS": ["mixture_dbfs=-10"],
 }
@@ -85,33 +84,21 @@ def score(name: str, model: Model, options: argparse.Namespace, *, pipeline: boo
     words = [word.format(noise=options.noise) for word in [*SETS[name], *options.set]]
     recipe = load_simulation_recipe(options.recipe, [f"speech={options.speech}", *words])
     key = hashlib.sha256(repr(recipe).encode()).hexdigest()[:12]
-    entries = read_manifest(simulate(recipe, options.folder / "sets" / key, progress=shown(f"making: {name}")))
+    with progress(f"making: {name}", unit="mixtures/s") as advance:
+        entries = read_manifest(simulate(recipe, options.folder / "sets" / key, progress=advance))
     estimator = PipelineEstimator(model) if pipeline else NetworkEstimator(model.network, name=model.name)
-    evaluation = evaluate(
-        entries,
-        estimator,
-        options.folder / "scores" / f"{weights_id(model)}-{key}{'-separate' if pipeline else ''}",
-        metrics=DEFAULT_METRICS if name == CLEAN and not pipeline else ["si_snr"],
-        resume=True,
-        progress=shown(f"scoring: {name}"),
-    )
+    weights = estimator.describe()["weights_sha256"]
+    with progress(f"scoring: {name}", unit="mixtures/s") as advance:
+        evaluation = evaluate(
+            entries,
+            estimator,
+            options.folder / "scores" / f"{model.name}-{weights}-{key}{'-separate' if pipeline else ''}",
+            metrics=DEFAULT_METRICS if name == CLEAN and not pipeline else ["si_snr"],
+            resume=True,
+            progress=advance,
+        )
     levels = {entry.id: max(entry.extra["level_db"]) - min(entry.extra["level_db"]) for entry in entries}
     return Scored(evaluation, summarise(evaluation), levels)
-
-
-def weights_id(model: Model) -> str:
-    """Tells the scores of one weights file from those of another."""
-    content = model.path.read_bytes() if model.path else b""
-    return f"{model.name}-{hashlib.sha256(content).hexdigest()[:12]}"
-
-
-def shown(what: str) -> Callable[[float, float | None], None]:
-    """A progress callback: one line, rewritten."""
-
-    def show(done: float, total: float | None) -> None:
-        print(f"\r{what} {done:.0f} of {total or 0:.0f}   ", end="", file=sys.stderr, flush=True)
-
-    return show
 
 
 def by_pair(scored: dict[str, Scored], pipeline: Scored) -> str:
@@ -146,7 +133,7 @@ def by_set(scored: dict[str, Scored]) -> str:
 
 def by_level(scored: dict[str, Scored]) -> str:
     """SI-SNRi of the loudest and the softest voice, by how far apart they are."""
-    one = scored["one voice up to 15 dB louder"]
+    one = scored[LOUDER]
     rows = []
     for low, high in pairwise(BANDS_DB):
         members = [item for item in one.evaluation.utterances if low <= one.levels[item.id] < high]
@@ -161,8 +148,7 @@ def by_level(scored: dict[str, Scored]) -> str:
 def improvements(item: UtteranceScores) -> list[float]:
     """SI-SNRi of each voice of a mixture, the loudest first, that is the one that was best before."""
     scores = item.scores["si_snr"]
-    pairs = sorted(zip(scores.mixture, scores.estimates, strict=True), reverse=True)
-    return [after - before for before, after in pairs]
+    return [gain for _, gain in sorted(zip(scores.mixture, scores.improvements, strict=True), reverse=True)]
 
 
 def failures(clean: Scored) -> str:

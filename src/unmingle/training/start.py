@@ -52,6 +52,6 @@ def _take_what_fits(network: SeparationModel, path: str | Path) -> None:
             f"only {len(fitting)} of the {len(mine)} tensors of this recipe's network are in {path}, which is of "
             "another network; training.init_partly wants one that differs in a few layers, such as in n_src"
         )
-    network.load_state_dict({key: value.to(mine[key].dtype) for key, value in fitting.items()}, strict=False)
+    network.load_state_dict(fitting, strict=False)
     new = ", ".join(sorted(mine.keys() - fitting.keys())) or "none"
     log.warning("%d of %d tensors come from %s; begun anew: %s", len(fitting), len(mine), Path(path).name, new)
