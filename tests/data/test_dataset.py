@@ -169,7 +169,9 @@ def test_settings_without_sense_are_refused(changes: dict[str, object], message:
         DataSettings(**changes)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("changes", [{"noise_share": 2.0}, {"speed": (1.1, 0.9)}, {"speed": (0.0, 1.0)}])
+@pytest.mark.parametrize(
+    "changes", [{"noise_share": 2.0}, {"speed": (1.1, 0.9)}, {"speed": (0.0, 1.0)}, {"octave_db": -1.0}]
+)
 def test_mixing_settings_without_sense_are_refused(changes: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
         MixingSettings(**changes)  # type: ignore[arg-type]

@@ -140,6 +140,28 @@ def test_speed_moves_the_pitch_within_its_range(settings: DataSettings) -> None:
     assert 0.91 * 300 < min(moved) < max(moved) < 1.09 * 350
 
 
+def test_every_voice_is_turned_by_a_phase_of_its_own(settings: DataSettings) -> None:
+    plain, turning = mixing(settings), mixing(settings, turn_phase=True)
+    angles = []
+    for number in range(5):
+        mixture, sources = turning.sample(number, step=0)
+        np.testing.assert_allclose(mixture, sources.sum(0), atol=1e-5)
+        for before, after in zip(plain.sample(number, step=0)[1], sources, strict=True):
+            before, after = np.fft.rfft(before)[:-1], np.fft.rfft(after)[:-1]  # the last is real
+            turn = np.vdot(before, after) / np.vdot(before, before)
+            np.testing.assert_allclose(after, before * turn, atol=2e-3 * np.abs(before).max())
+            angles.append(np.angle(turn))
+    assert len({round(float(angle), 2) for angle in angles}) == 10
+
+
+def test_octave_gains_change_the_colour_of_voices_and_not_their_places(settings: DataSettings) -> None:
+    plain, coloured = mixing(settings), mixing(settings, octave_db=3.0)
+    for number in range(5):
+        before, after = plain.mix(number, step=0), coloured.mix(number, step=0)
+        assert before.places == after.places
+        assert not np.allclose(before.sources, after.sources, atol=1e-3)
+
+
 def test_utterances_shorter_than_a_segment_are_used(settings: DataSettings) -> None:
     batch = DynamicMixing(replace(settings, segment_seconds=2.5)).batch(0)
     assert batch.mixture.shape == (4, 20_000)

@@ -25,6 +25,7 @@ FORMS = [
     replace(TINY, phi="none"),
     replace(TINY, n_src=3, window=41, depth=4, sample_rate=16_000),
     replace(TINY, window=16),
+    replace(TINY, tied=False, n_iterations=3),
     replace(TINY, window=32, method="A", scheme="control-2", n_iterations=3),
 ]
 
@@ -117,6 +118,21 @@ def test_a_synchronous_network_unfolds_the_exchange_and_shares_phi_between_stage
     assert len(joins) == 3 * TINY.depth
 
 
+def test_an_untied_network_runs_every_block_once_and_starts_as_the_tied_one():
+    tied, runs = _built(replace(TINY, n_iterations=3)), []
+    untied = AFRCNN(replace(tied.config, tied=False)).eval()
+    given = tied.state_dict()
+    untied.load_state_dict({key: given[untied.name_when_tied(key)] for key in untied.state_dict()})
+    for block in untied.unfolded_blocks():
+        block.register_forward_hook(lambda block, *_: runs.append(block))
+    with torch.no_grad():
+        torch.testing.assert_close(untied(_mixture()), tied(_mixture()), rtol=0, atol=0)
+        assert runs == list(untied.separator.block)
+        before = untied(_mixture())
+        untied.separator.block[1].restore.bias.add_(1.0)
+        assert not torch.equal(untied(_mixture()), before)
+
+
 def test_phi_is_unused_where_nothing_is_unfolded():
     model = _built(replace(TINY, n_iterations=1))
     model(_mixture()).sum().backward()
@@ -181,6 +197,7 @@ def test_a_scheme_connects_the_stages_it_should(scheme, reads):
         ({"n_iterations": 0}, "n_iterations is 0"),
         ({"depth": 1}, "at least 2"),
         ({"unfolding": "CC", "phi": "none"}, "cannot be 'none'"),
+        ({"scheme": "synchronous", "tied": False}, "tied cannot be false"),
     ],
 )
 def test_an_impossible_configuration_is_refused_in_words(change, said):

@@ -16,6 +16,7 @@ from unmingle.simulation.mixing import (
     noise_at_snr,
     on_int16_grid,
     ratio_db,
+    recolour,
     repeat_to,
     rms,
 )
@@ -80,3 +81,21 @@ def test_speed_moves_the_pitch() -> None:
 
 def test_the_ratio_of_a_signal_to_itself_is_zero() -> None:
     assert ratio_db(np.ones(4), -np.ones(4)) == 0
+
+
+def tone(hertz: float, phase: float = 0.0, rate: int = 16_000) -> np.ndarray:
+    return np.cos(2 * np.pi * hertz * np.arange(rate) / rate + phase).astype(np.float32)
+
+
+@pytest.mark.parametrize("hertz", [100, 1000, 5000])
+def test_a_phase_turns_every_tone_alike_and_leaves_its_level(hertz: float) -> None:
+    turned = recolour(tone(hertz), phase=0.7, octaves_db=[], sample_rate=16_000)
+    np.testing.assert_allclose(turned, tone(hertz, 0.7), atol=1e-4)
+    assert turned.dtype == np.float32
+
+
+def test_octaves_are_raised_and_lowered_each_by_its_gain() -> None:
+    octaves = [1.0, -3.0, 6.0, 2.0]  # at 8, 4, 2 and 1 kHz
+    for hertz, decibels in {4000: -3.0, 2000: 6.0, 1000: 2.0, 100: 2.0, 2000 * 2**0.5: 1.5}.items():
+        raised = recolour(tone(round(hertz)), phase=0.0, octaves_db=octaves, sample_rate=16_000)
+        assert level_db(raised) - level_db(tone(round(hertz))) == pytest.approx(decibels, abs=0.01)

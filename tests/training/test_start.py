@@ -45,6 +45,20 @@ def test_what_fits_is_taken_and_the_rest_begins_anew(two_voices, caplog):
     assert all(key in caplog.text for key in changed)
 
 
+def test_every_step_of_an_untied_network_begins_with_the_one_block(tmp_path):
+    config = AFRCNNConfig(sample_rate=8000, window=20, n_basis=6, channels=4, hidden=4, depth=2, n_iterations=3)
+    tied = build_model(config)
+    save_checkpoint(tmp_path / "tied.safetensors", tied, name="tied")
+    wanted = recipe(init_from=str(tmp_path / "tied.safetensors"))
+    untied = first_network(dataclasses.replace(wanted, model=dataclasses.replace(config, tied=False)))
+    mixture = torch.randn(1, 500)
+    with torch.no_grad():
+        assert torch.equal(untied(mixture), tied.eval()(mixture))
+    save_checkpoint(tmp_path / "untied.safetensors", untied, name="untied")
+    with pytest.raises(CheckpointError, match="do not fit"):
+        first_network(dataclasses.replace(recipe(init_from=str(tmp_path / "untied.safetensors")), model=config))
+
+
 def test_other_weights_are_refused_unless_a_part_is_asked_for(two_voices):
     with pytest.raises(CheckpointError, match="do not fit"):
         first_network(three_voices(init_from=two_voices[1]))

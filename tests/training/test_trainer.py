@@ -18,6 +18,8 @@ from unmingle.config import read_values
 from unmingle.data.batch import Batch
 from unmingle.errors import CheckpointError, ConfigError, OutputExistsError
 from unmingle.models import build_model
+from unmingle.presets.afrcnn import AFRCNNConfig
+from unmingle.training import compiling
 from unmingle.training.recipe import recipe_from_values
 from unmingle.training.settings import LossSettings
 from unmingle.training.trainer import train
@@ -275,6 +277,15 @@ def test_a_missing_compiler_gets_a_clear_message(tmp_path, monkeypatch):
     monkeypatch.setattr(torch, "compile", no_compiler)
     with pytest.raises(ConfigError, match=r"no working C\+\+ compiler.*training\.compile=false"):
         run(tmp_path, compile=True)
+
+
+def test_every_block_of_an_untied_network_is_compiled(monkeypatch):
+    network = build_model(AFRCNNConfig(n_basis=4, channels=4, hidden=4, depth=2, n_iterations=3, tied=False))
+    compiled_blocks = []
+    monkeypatch.setattr(compiling, "_probe", lambda _: None)
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda block, **_: compiled_blocks.append(block))
+    assert compiling.compiled(max, network=network, device=torch.device("cpu")) is max
+    assert compiled_blocks == list(network.separator.block)
 
 
 @pytest.mark.slow

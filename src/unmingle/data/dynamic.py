@@ -25,6 +25,7 @@ from unmingle.simulation.mixing import (
     interpolate,
     level_db,
     noise_at_snr,
+    recolour,
     repeat_to,
     rms,
 )
@@ -34,6 +35,7 @@ Samples = NDArray[np.float32]
 
 SILENT_RMS = 1e-3  # -60 dB: a pause, not a voice
 ATTEMPTS = 20
+OCTAVES = 7  # from half the rate down, each with a gain of its own: at 16 kHz those of 8000 to 125 Hz
 FLOOR_DB = -120.0  # the level of a voice that is not heard at all
 
 
@@ -129,6 +131,7 @@ class DynamicMixing:
         ease = self._ease(step)
         speakers = self._speakers(rng, ease)
         voices, places = zip(*[self._voice(rng, speaker) for speaker in speakers], strict=True)
+        voices = [self._recoloured(rng, voice) for voice in voices]
         levels = self._levels(rng, voices)
         heard = wanted = np.stack([at_level(voice, level) for voice, level in zip(voices, levels, strict=True)])
         if rng.random() < settings.partial_share and not self._has_whole(places):
@@ -195,6 +198,17 @@ class DynamicMixing:
                 break
             voice, place = self._cut(rng, speaker)
         return voice, place
+
+    def _recoloured(self, rng: np.random.Generator, voice: Samples) -> Samples:
+        settings = self.settings.mixing
+        if not settings.turn_phase and not settings.octave_db:
+            return voice
+        return recolour(
+            voice,
+            phase=rng.uniform(0, 2 * np.pi) if settings.turn_phase else 0.0,
+            octaves_db=rng.normal(0, settings.octave_db, OCTAVES).tolist() if settings.octave_db else [],
+            sample_rate=self.settings.sample_rate,
+        )
 
     def _has_whole(self, places: Sequence[Place]) -> bool:
         return any(self.speech.utterances[place.utterance].id in self.whole for place in places)

@@ -39,6 +39,9 @@ class MixingSettings:
     Attributes:
         speaker_seconds: clipping range for the seconds of speech that a speaker's probability is made from.
         speed: range of the playback speed, drawn per utterance; 1.0 is unchanged.
+        turn_phase: turn each voice by a phase of its own, the same for all frequencies: it sounds as before, but no
+            network can know a recording by the sign and shape of its waveform.
+        octave_db: standard deviation of the gain that each octave of each voice gets, in dB; 0: none.
         level_db: range of the level of the speaker drawn first over every other one, in dB; None: as recorded.
         partial_share: share of mixtures whose voices overlap in part only: one begins late, another ends early. Not of
             voices with a film, whose lips would go on.
@@ -62,6 +65,8 @@ class MixingSettings:
 
     speaker_seconds: tuple[float, float] = (10.0, 600.0)
     speed: tuple[float, float] = (0.92, 1.08)
+    turn_phase: bool = False
+    octave_db: float = 0.0
     level_db: tuple[float, float] | None = (-5.0, 5.0)
     partial_share: float = 0.0
     partial_silence: float = 0.6
@@ -85,6 +90,8 @@ class MixingSettings:
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
                 raise ConfigError(f"{name} is {value}, but a share lies between 0 and 1")
+        if self.octave_db < 0:
+            raise ConfigError(f"octave_db is {self.octave_db}, but a standard deviation is 0 or more")
         for name in ("speaker_seconds", "speed", "level_db", "noise_snr_db", "mixture_rms_db"):
             check_range(name, getattr(self, name))
         if any(weight <= 0 for weight in self.corpus_weights.values()):

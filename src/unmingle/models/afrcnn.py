@@ -25,6 +25,7 @@ have no faithful public code: here they follow the text and the printed sizes.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 
 import torch
@@ -34,7 +35,7 @@ from torch import Tensor, nn
 from unmingle.layers.conv import ConvNorm, ConvNormAct, Depthwise, NormAct, PixelShuffle, nearest, pointwise
 from unmingle.layers.norm import GlobalLayerNorm
 from unmingle.models.base import SeparationModel, check_mixture
-from unmingle.presets.afrcnn import AFRCNNConfig
+from unmingle.presets.afrcnn import SYNCHRONOUS, AFRCNNConfig
 
 KERNEL = 5  # of every depth-wise filter inside the block
 
@@ -307,29 +308,41 @@ class Separator(nn.Module):
     """One block, unfolded in time (Eq. 4 and 5): x_1 = f(x_0), x_{t+1} = f(phi(x_0, x_t)).
 
     The synchronous schemes unfold only the exchange between the stages; their state is the S maps, and phi serves each.
+    Untied, every step has an f and a phi of its own.
     """
+
+    block: Block | nn.ModuleList
+    phi: Phi | nn.ModuleList
 
     def __init__(self, config: AFRCNNConfig) -> None:
         super().__init__()
         self.n_iterations = config.n_iterations
-        self.synchronous = config.scheme in {"synchronous", "synchronous-no-skip"}
-        self.block = Block(config)
-        self.phi = Phi(config, config.hidden if self.synchronous else config.channels)
+        self.synchronous = config.scheme in SYNCHRONOUS
+        width = config.hidden if self.synchronous else config.channels
+        if config.tied:
+            self.block, self.phi = Block(config), Phi(config, width)
+        else:
+            self.block = nn.ModuleList(Block(config) for _ in range(config.n_iterations))
+            self.phi = nn.ModuleList(Phi(config, width) for _ in range(config.n_iterations - 1))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C0, F), same out."""
         return self.block(x, mix=self._unfold_exchange) if self.synchronous else self._unfold_block(x)
 
     def _unfold_block(self, initial: Tensor) -> Tensor:
-        x = self.block(initial)
-        for _ in range(self.n_iterations - 1):
-            x = self.block(self.phi(initial, x))
+        first, *blocks = self.block if isinstance(self.block, nn.ModuleList) else [self.block] * self.n_iterations
+        phis = self.phi if isinstance(self.phi, nn.ModuleList) else [self.phi] * len(blocks)
+        x = first(initial)
+        for block, phi in zip(blocks, phis, strict=True):
+            x = block(phi(initial, x))
         return x
 
     def _unfold_exchange(self, initial: list[Tensor]) -> list[Tensor]:
-        maps = self.block.mix(initial)
+        assert isinstance(self.block, Block)  # the configuration refuses an untied synchronous network
+        exchange = self.block.mix
+        maps = exchange(initial)
         for _ in range(self.n_iterations - 1):
-            maps = self.block.mix([self.phi(*pair) for pair in zip(initial, maps, strict=True)])
+            maps = exchange([self.phi(*pair) for pair in zip(initial, maps, strict=True)])
         return maps
 
 
@@ -381,9 +394,16 @@ class AFRCNN(SeparationModel):
         estimates = self.decoder(masked.flatten(1, 2))  # (B, M, padded time)
         return F.pad(estimates, (0, time - estimates.shape[-1]))  # a slice would fix in exported graphs whether it cuts
 
-    def unfolded_block(self) -> nn.Module:
-        """The block; of a synchronous network its exchange, which alone is unfolded."""
-        return self.separator.block.mix if self.separator.synchronous else self.separator.block
+    def unfolded_blocks(self) -> list[nn.Module]:
+        """The block, or those of an untied network; of a synchronous one its exchange, which alone is unfolded."""
+        block = self.separator.block
+        if isinstance(block, nn.ModuleList):
+            return list(block)
+        return [block.mix if self.separator.synchronous else block]
+
+    def name_when_tied(self, key: str) -> str:
+        """`separator.block.3.restore.bias` -> `separator.block.restore.bias`, and so on."""
+        return key if self.config.tied else re.sub(r"^(separator\.(?:block|phi))\.\d+\.", r"\1.", key)
 
     def unused_parameters(self) -> frozenset[str]:
         """Phi serves from the second unfolding step on; published files hold it even where there is only one."""

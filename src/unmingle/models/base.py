@@ -29,9 +29,16 @@ class SeparationModel(nn.Module):
         """Names of parameters that published files hold although no output depends on them; mostly none."""
         return frozenset()
 
-    def unfolded_block(self) -> nn.Module | None:
-        """The block that a forward pass runs again and again on one shape, so that a compiler need see it only once."""
-        return None
+    def unfolded_blocks(self) -> list[nn.Module]:
+        """The block that a forward pass runs again and again on one shape, so that a compiler need see it only once.
+
+        Several, where they are alike but for their weights; none, where nothing is repeated.
+        """
+        return []
+
+    def name_when_tied(self, key: str) -> str:
+        """What a tensor is called in the network with one block for all unfolding steps; mostly the same."""
+        return key
 
 
 class StreamingModel(SeparationModel):

@@ -222,9 +222,9 @@ class TDANet(SeparationModel):
         """A mixture with the zeros around it that its windows need."""
         return pad_windows(mixture, window=self.config.window, hop=self.config.hop)
 
-    def unfolded_block(self) -> nn.Module:
+    def unfolded_blocks(self) -> list[nn.Module]:
         """The top-down block."""
-        return self.separator.block
+        return [self.separator.block]
 
     def unused_parameters(self) -> frozenset[str]:
         """Weights that published files hold although they act on nothing.

@@ -20,6 +20,7 @@ Scheme = Literal[
     "unet-code",
     "unet-delay-code",
 ]
+SYNCHRONOUS: tuple[Scheme, ...] = ("synchronous", "synchronous-no-skip")  # these unfold the exchange alone
 Method = Literal["A", "B"]
 Lateral = Literal["copy", "depthwise"]
 Unfolding = Literal["DC", "CC", "SC"]
@@ -50,6 +51,8 @@ class AFRCNNConfig:
             public files' grouped matrix: output channel c reads concatenated channels 2c and 2c + 1.
         fuse_early: multiply the coarse maps by the joining matrices before they are made longer, which gives the same
             network up to rounding for a third fewer multiplications; off, so that counts are the published ones.
+        tied: one block serves every unfolding step, as published; otherwise each step has its own, which costs
+            weights but no time. Not for the synchronous schemes.
     """
 
     family: ClassVar[str] = "afrcnn"
@@ -67,6 +70,7 @@ class AFRCNNConfig:
     unfolding: Unfolding = "SC"
     phi: PhiKind = "depthwise"
     fuse_early: bool = False
+    tied: bool = True
 
     def __post_init__(self) -> None:
         """Refuse what no network can be built from."""
@@ -80,6 +84,8 @@ class AFRCNNConfig:
                 raise ConfigError(f"{field} is {chosen!r}, but an A-FRCNN knows {', '.join(allowed)}{near}")
         if self.unfolding == "CC" and self.phi == "none":
             raise ConfigError("unfolding 'CC' doubles the width, so phi cannot be 'none'; use 'depthwise' or 'dense'")
+        if self.scheme in SYNCHRONOUS and not self.tied:
+            raise ConfigError(f"scheme {self.scheme!r} unfolds the exchange of one block, so tied cannot be false")
 
     @property
     def causal(self) -> bool:

@@ -93,3 +93,23 @@ def interpolate(signal: Signal, *, speed: float, length: int) -> Signal:
     """
     positions = np.arange(length) * speed
     return np.interp(positions, np.arange(len(signal)), signal).astype(np.float32)
+
+
+def recolour(signal: Signal, *, phase: float, octaves_db: Sequence[float], sample_rate: int) -> Signal:
+    """Another recording of the same voice: all frequencies turned by one phase, octaves raised or lowered.
+
+    Args:
+        signal: (time,).
+        phase: radians; pi turns the sign, nothing in between can be heard.
+        octaves_db: gain at half the rate, at a quarter, and so on down; straight lines between them over log frequency,
+            level below the last. Empty: none.
+        sample_rate: of the signal, Hz.
+    """
+    spectrum = np.fft.rfft(signal)
+    frequencies = np.fft.rfftfreq(len(signal), 1 / sample_rate)
+    turned = spectrum * np.exp(1j * phase)
+    if len(octaves_db):
+        corners = sample_rate / 2 ** np.arange(len(octaves_db), 0, -1)  # rising, as `interp` wants them
+        heights = np.interp(np.log2(np.maximum(frequencies, 1.0)), np.log2(corners), octaves_db[::-1])
+        turned = turned * 10 ** (heights / 20)
+    return np.fft.irfft(turned, len(signal)).astype(signal.dtype)

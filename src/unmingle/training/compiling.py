@@ -16,7 +16,7 @@ Step = Callable[[Tensor, Tensor, Tensor | None, Tensor | None], Tensor]
 def compiled(step: Step, *, network: SeparationModel, device: torch.device) -> Step:
     """Compile a training step for one shape of its arguments.
 
-    A network that unfolds one block has that block compiled, in place; the compiler would otherwise see as many copies
+    A network that unfolds a block has that block compiled, in place; the compiler would otherwise see as many copies
     of it as there are iterations, and take as many times as long. Of other networks the whole step is compiled.
 
     Args:
@@ -29,11 +29,10 @@ def compiled(step: Step, *, network: SeparationModel, device: torch.device) -> S
         ConfigError: this machine cannot compile.
     """
     _probe(device)
-    block = network.unfolded_block()
-    if block is None:
-        return torch.compile(step, dynamic=False)
-    block.compile(dynamic=False)
-    return step
+    blocks = network.unfolded_blocks()
+    for block in blocks:
+        block.compile(dynamic=False)
+    return step if blocks else torch.compile(step, dynamic=False)
 
 
 def _probe(device: torch.device) -> None:

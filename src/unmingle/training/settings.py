@@ -60,7 +60,8 @@ class TrainingSettings:
 
     Attributes:
         seed: of the first weights and of dropout.
-        init_from: a `.safetensors` weights file to start from; its network must fit the recipe's.
+        init_from: a `.safetensors` weights file to start from; its network must fit the recipe's. Weights of a tied
+            network fit the untied one too: every unfolding step begins with a copy.
         init_partly: take from that file the tensors that fit by name and shape, and begin the others anew: to go on to
             another number of speakers, for example.
         lip_reader: for an audio-visual network, where its lip reader comes from: a published lip-reading file, or a

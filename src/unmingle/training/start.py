@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from unmingle.checkpoint import fit, read_tensors
 from unmingle.errors import CheckpointError, ConfigError
@@ -31,27 +32,38 @@ def first_network(recipe: Recipe) -> SeparationModel:
     training = recipe.training
     if training.init_partly and training.init_from is None:
         raise ConfigError("training.init_partly is set, but there is no training.init_from to take weights from")
-    if training.init_from is not None and not training.init_partly:
-        network = fit(recipe.model, read_tensors(training.init_from), where=training.init_from)
-    else:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(training.seed)
-            network = build_model(recipe.model)
-        if training.init_from is not None:
-            _take_what_fits(network, training.init_from)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(training.seed)
+        network = build_model(recipe.model)
+    if training.init_from is not None:
+        given = _for_each_step(network, read_tensors(training.init_from))
+        if training.init_partly:
+            _take_what_fits(network, given, where=training.init_from)
+        else:
+            network = fit(recipe.model, given, where=training.init_from)
     place_lips(network, recipe)
     return network
 
 
-def _take_what_fits(network: SeparationModel, path: str | Path) -> None:
-    """Copy the tensors of a file that the network has by the same name and shape, in place, and log the rest."""
-    mine, given = network.state_dict(), read_tensors(path)
+def _for_each_step(network: SeparationModel, given: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Where an untied network has a tensor for each unfolding step and the file has one for all, give each a copy."""
+    tied = {key: network.name_when_tied(key) for key in network.state_dict()}
+    if all(key in given for key in tied):
+        return given
+    mine = {key: given[name] for key, name in tied.items() if key not in given and name in given}
+    rest = given.keys() - {tied[key] for key in mine}
+    return {**{key: given[key] for key in rest}, **mine}
+
+
+def _take_what_fits(network: SeparationModel, given: dict[str, Tensor], *, where: str) -> None:
+    """Copy the tensors that the network has by the same name and shape, in place, and log the rest."""
+    mine = network.state_dict()
     fitting = {key: value for key, value in given.items() if key in mine and mine[key].shape == value.shape}
     if 2 * len(fitting) < len(mine):
         raise CheckpointError(
-            f"only {len(fitting)} of the {len(mine)} tensors of this recipe's network are in {path}, which is of "
+            f"only {len(fitting)} of the {len(mine)} tensors of this recipe's network are in {where}, which is of "
             "another network; training.init_partly wants one that differs in a few layers, such as in n_src"
         )
     network.load_state_dict(fitting, strict=False)
     new = ", ".join(sorted(mine.keys() - fitting.keys())) or "none"
-    log.warning("%d of %d tensors come from %s; begun anew: %s", len(fitting), len(mine), Path(path).name, new)
+    log.warning("%d of %d tensors come from %s; begun anew: %s", len(fitting), len(mine), Path(where).name, new)
