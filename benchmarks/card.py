@@ -20,15 +20,15 @@ from itertools import pairwise
 from pathlib import Path
 
 from unmingle.cli.console import progress
-from unmingle.data.manifest import read_manifest
+from unmingle.data.manifest import Entry, read_manifest
 from unmingle.data.simulate import simulate
-from unmingle.evaluation.estimators import NetworkEstimator, PipelineEstimator
+from unmingle.evaluation.estimators import Estimator, NetworkEstimator, PipelineEstimator
 from unmingle.evaluation.evaluate import DEFAULT_METRICS, Evaluation, evaluate
 from unmingle.evaluation.report import Report, summarise
 from unmingle.evaluation.scoring import finite_mean
 from unmingle.evaluation.table import UtteranceScores
 from unmingle.inference.handle import Model, load_model
-from unmingle.simulation.recipe import load_simulation_recipe
+from unmingle.simulation.recipe import SimulationRecipe, load_simulation_recipe
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "data" / "test-200.yaml"
 CLEAN = "clean"
@@ -83,22 +83,28 @@ def score(name: str, model: Model, options: argparse.Namespace, *, pipeline: boo
     """Make the mixtures of a set, or find them, and score them; the full metrics on the clean ones."""
     words = [word.format(noise=options.noise) for word in [*SETS[name], *options.set]]
     recipe = load_simulation_recipe(options.recipe, [f"speech={options.speech}", *words])
-    key = hashlib.sha256(repr(recipe).encode()).hexdigest()[:12]
-    with progress(f"making: {name}", unit="mixtures/s") as advance:
-        entries = read_manifest(simulate(recipe, options.folder / "sets" / key, progress=advance))
     estimator = PipelineEstimator(model) if pipeline else NetworkEstimator(model.network, name=model.name)
-    weights = estimator.describe()["weights_sha256"]
-    with progress(f"scoring: {name}", unit="mixtures/s") as advance:
-        evaluation = evaluate(
-            entries,
-            estimator,
-            options.folder / "scores" / f"{model.name}-{weights}-{key}{'-separate' if pipeline else ''}",
-            metrics=DEFAULT_METRICS if name == CLEAN and not pipeline else ["si_snr"],
-            resume=True,
-            progress=advance,
-        )
+    metrics = DEFAULT_METRICS if name == CLEAN and not pipeline else ["si_snr"]
+    entries, evaluation = measure(recipe, estimator, options.folder, metrics, name=name)
     levels = {entry.id: max(entry.extra["level_db"]) - min(entry.extra["level_db"]) for entry in entries}
     return Scored(evaluation, summarise(evaluation), levels)
+
+
+def measure(
+    recipe: SimulationRecipe, estimator: Estimator, folder: Path, metrics: Sequence[str], *, name: str
+) -> tuple[list[Entry], Evaluation]:
+    """Score an estimator on the mixtures of a recipe; what a folder already holds of both is taken from there."""
+    mixtures, who = digest(recipe), digest(sorted(estimator.describe().items()))
+    with progress(f"making: {name}", unit="mixtures/s") as advance:
+        entries = read_manifest(simulate(recipe, folder / "sets" / mixtures, progress=advance))
+    scores = folder / "scores" / f"{who}-{mixtures}"
+    with progress(f"scoring: {name}", unit="mixtures/s") as advance:
+        return entries, evaluate(entries, estimator, scores, metrics=metrics, resume=True, progress=advance)
+
+
+def digest(value: object) -> str:
+    """A name for a folder."""
+    return hashlib.sha256(repr(value).encode()).hexdigest()[:12]
 
 
 def by_pair(scored: dict[str, Scored], pipeline: Scored) -> str:
