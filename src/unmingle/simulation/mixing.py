@@ -105,10 +105,9 @@ def recolour(signal: Signal, *, phase: float, octaves_db: Sequence[float], sampl
             level below the last. Empty: none.
         sample_rate: of the signal, Hz.
     """
-    spectrum = np.fft.rfft(signal)
-    frequencies = np.fft.rfftfreq(len(signal), 1 / sample_rate)
-    turned = spectrum * np.exp(1j * phase)
-    if len(octaves_db):
+    turned = np.fft.rfft(signal) * np.exp(1j * phase)
+    if octaves_db:
+        frequencies = np.fft.rfftfreq(len(signal), 1 / sample_rate)
         corners = sample_rate / 2 ** np.arange(len(octaves_db), 0, -1)  # rising, as `interp` wants them
         heights = np.interp(np.log2(np.maximum(frequencies, 1.0)), np.log2(corners), octaves_db[::-1])
         turned = turned * 10 ** (heights / 20)

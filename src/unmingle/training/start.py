@@ -17,6 +17,7 @@ from unmingle.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from unmingle.models.base import SeparationModel
+    from unmingle.presets import ModelConfig
 
 log = logging.getLogger(__name__)
 
@@ -32,12 +33,12 @@ def first_network(recipe: Recipe) -> SeparationModel:
     training = recipe.training
     if training.init_partly and training.init_from is None:
         raise ConfigError("training.init_partly is set, but there is no training.init_from to take weights from")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(training.seed)
-        network = build_model(recipe.model)
-    if training.init_from is not None:
-        given = _for_each_step(network, read_tensors(training.init_from))
+    if training.init_from is None:
+        network = _fresh(recipe)
+    else:
+        given = _for_each_step(recipe.model, read_tensors(training.init_from))
         if training.init_partly:
+            network = _fresh(recipe)
             _take_what_fits(network, given, where=training.init_from)
         else:
             network = fit(recipe.model, given, where=training.init_from)
@@ -45,14 +46,20 @@ def first_network(recipe: Recipe) -> SeparationModel:
     return network
 
 
-def _for_each_step(network: SeparationModel, given: dict[str, Tensor]) -> dict[str, Tensor]:
+def _fresh(recipe: Recipe) -> SeparationModel:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.training.seed)
+        return build_model(recipe.model)
+
+
+def _for_each_step(config: ModelConfig, given: dict[str, Tensor]) -> dict[str, Tensor]:
     """Where an untied network has a tensor for each unfolding step and the file has one for all, give each a copy."""
+    with torch.device("meta"):  # for its names alone
+        network = build_model(config)
     tied = {key: network.name_when_tied(key) for key in network.state_dict()}
-    if all(key in given for key in tied):
-        return given
-    mine = {key: given[name] for key, name in tied.items() if key not in given and name in given}
-    rest = given.keys() - {tied[key] for key in mine}
-    return {**{key: given[key] for key in rest}, **mine}
+    copies = {key: given[name] for key, name in tied.items() if key not in given and name in given}
+    copied = {tied[key] for key in copies}
+    return {key: value for key, value in given.items() if key not in copied} | copies
 
 
 def _take_what_fits(network: SeparationModel, given: dict[str, Tensor], *, where: str) -> None:
