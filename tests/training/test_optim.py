@@ -1,9 +1,12 @@
+import copy
+
 import pytest
 import torch
 from torch import nn
 
 from unmingle.errors import ConfigError
 from unmingle.training.ema import average_of, update_average
+from unmingle.training.muon import MuonAndAdam
 from unmingle.training.optim import Plateau, build_optimizer, rate_factor, run_progress
 from unmingle.training.settings import ScheduleSettings, TrainingSettings
 
@@ -20,6 +23,63 @@ def test_the_optimizer_has_the_recipes_numbers():
         "weight_decay": 0.1,
     }
     assert type(build_optimizer(parameters, TrainingSettings())) is torch.optim.Adam
+
+
+def layers():
+    torch.manual_seed(0)
+    return nn.ModuleDict(
+        {"pointwise": nn.Conv1d(12, 8, 1), "depthwise": nn.Conv1d(8, 8, 5, groups=8), "linear": nn.Linear(6, 10)}
+    )
+
+
+def steps(network, optimizer, *, n_steps):
+    """How far every weight moved in the last of some steps down random slopes."""
+    torch.manual_seed(1)
+    for _ in range(n_steps):
+        before = {name: weight.detach().clone() for name, weight in network.named_parameters()}
+        for weight in network.parameters():
+            weight.grad = torch.randn_like(weight)
+        optimizer.step()
+    return {name: weight.detach() - before[name] for name, weight in network.named_parameters()}
+
+
+def test_muon_moves_matrices_equally_far_in_every_direction_and_the_rest_as_adam_does():
+    network, other = layers(), layers()
+    moved = steps(
+        network, build_optimizer(network.parameters(), TrainingSettings(optimizer="muon", lr=0.01)), n_steps=3
+    )
+    reference = steps(
+        other, build_optimizer(other.parameters(), TrainingSettings(optimizer="adamw", lr=0.01)), n_steps=3
+    )
+    for name in ("pointwise.weight", "linear.weight"):
+        matrix = moved.pop(name).flatten(1)
+        lengths = torch.linalg.svdvals(matrix) / (0.01 * 0.2 * max(matrix.shape) ** 0.5)
+        assert lengths.min() > 0.5, name
+        assert lengths.max() < 1.4, name
+    assert moved.keys() == {"pointwise.bias", "depthwise.weight", "depthwise.bias", "linear.bias"}
+    for name, step in moved.items():
+        torch.testing.assert_close(step, reference[name])
+
+
+def test_muon_takes_the_rate_of_the_step_and_what_it_remembered():
+    network, resumed = layers(), layers()
+    first, second = (MuonAndAdam(each.parameters(), lr=0.01) for each in (network, resumed))
+    steps(network, first, n_steps=4)
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    resumed.load_state_dict(network.state_dict())
+    for optimizer in (first, second):
+        optimizer.param_groups[0]["lr"] = 0.002
+    moved, again = steps(network, first, n_steps=1), steps(resumed, second, n_steps=1)
+    assert all(torch.equal(moved[name], again[name]) for name in moved)
+    longest = 0.002 * 0.2 * 10**0.5 * 1.4  # of any direction: rate, scale, and what five iterations leave of a 1
+    assert torch.linalg.matrix_norm(moved["linear.weight"], ord=2) < longest
+
+
+def test_muon_leaves_weights_without_a_gradient_alone():
+    network = layers()
+    before = copy.deepcopy(network.state_dict())
+    assert MuonAndAdam(network.parameters(), lr=0.01).step(lambda: 7.0) == 7.0
+    assert all(torch.equal(before[name], weight) for name, weight in network.state_dict().items())
 
 
 def test_warm_up_rises_in_a_straight_line_and_stays():

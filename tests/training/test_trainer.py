@@ -142,6 +142,14 @@ def test_a_killed_run_resumes_to_the_same_weights_bit_by_bit(tmp_path, finished,
     assert [line["step"] for line in rows(tmp_path)] == ["3", "6"]
 
 
+def test_muon_resumes_to_the_same_weights_bit_by_bit(tmp_path):
+    run(tmp_path / "whole", optimizer="muon")
+    with pytest.raises(KilledError):
+        run(tmp_path / "killed", batches=Noise(dies_at=3), checkpoint_steps=2, optimizer="muon")
+    assert run(tmp_path / "killed", resume=True, optimizer="muon").standing.step == 6
+    assert same_weights(tmp_path / "killed" / "last.safetensors", tmp_path / "whole" / "last.safetensors")
+
+
 def test_a_run_on_worker_processes_sees_the_same_batches(tmp_path, finished):
     settings = recipe()
     settings = dataclasses.replace(settings, data=dataclasses.replace(settings.data, n_workers=1))

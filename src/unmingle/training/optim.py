@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
+from unmingle.training.muon import MuonAndAdam
 from unmingle.training.settings import ScheduleSettings, TrainingSettings
 
 # A gain is a relative one, as in torch's ReduceLROnPlateau.
@@ -16,7 +17,9 @@ PLATEAU_THRESHOLD = 1e-4
 
 
 def build_optimizer(parameters: Iterable[nn.Parameter], settings: TrainingSettings) -> torch.optim.Optimizer:
-    """Adam or AdamW with a recipe's numbers."""
+    """Adam, AdamW or Muon with a recipe's numbers."""
+    if settings.optimizer == "muon":
+        return MuonAndAdam(parameters, lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay)
     kind = torch.optim.Adam if settings.optimizer == "adam" else torch.optim.AdamW
     return kind(parameters, lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay)
 

@@ -67,9 +67,10 @@ class TrainingSettings:
         lip_reader: for an audio-visual network, where its lip reader comes from: a published lip-reading file, or a
             `.safetensors` of ours that has one. Required when it learns nothing and there is no `init_from`.
         loss: see `LossSettings`.
-        optimizer: `adam`, or `adamw`, which decays weights apart from the gradient.
+        optimizer: `adam`; `adamw`, which decays weights apart from the gradient; or `muon`, which makes the steps of
+            matrices orthogonal and learns more from each mixture (see `muon.MuonAndAdam`).
         lr: full learning rate.
-        betas: the optimizer's two averages.
+        betas: the two averages of Adam.
         weight_decay: the optimizer's.
         clip_norm: longest gradient, L2 norm over all parameters; None: no limit.
         schedule: see `ScheduleSettings`.
@@ -97,7 +98,7 @@ class TrainingSettings:
     init_partly: bool = False
     lip_reader: str | None = None
     loss: LossSettings = field(default_factory=LossSettings)
-    optimizer: Literal["adam", "adamw"] = "adam"
+    optimizer: Literal["adam", "adamw", "muon"] = "adam"
     lr: float = 1e-3
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.0
