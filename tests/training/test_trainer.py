@@ -278,6 +278,23 @@ def test_bf16_trains_and_releases_float32(tmp_path):
     assert all(value.dtype == torch.float32 for value in load_file(tmp_path / "last.safetensors").values())
 
 
+def test_products_of_rounded_numbers_are_asked_for_while_training_only(tmp_path, finished):
+    asked = []
+
+    class Watched(Noise):
+        def batch(self, step):
+            asked.append(torch.backends.mkldnn.matmul.fp32_precision)
+            return super().batch(step)
+
+    before = torch.backends.mkldnn.matmul.fp32_precision
+    run(tmp_path, batches=Watched(), precision="bf16-products")
+    assert set(asked) == {"bf16"}
+    assert torch.backends.mkldnn.matmul.fp32_precision == before
+    weights, exact = (load_file(folder / "last.safetensors") for folder in (tmp_path, finished[0]))
+    for name, value in weights.items():
+        torch.testing.assert_close(value, exact[name], rtol=0.1, atol=0.1)  # the same but for rounding
+
+
 def test_a_missing_compiler_gets_a_clear_message(tmp_path, monkeypatch):
     def no_compiler(*_, **__):
         raise RuntimeError("no working C++ compiler found")

@@ -86,7 +86,8 @@ class TrainingSettings:
         checkpoint_steps: steps between checkpoints, in addition.
         log_steps: steps between two points of the TensorBoard curves.
         n_examples: validation mixtures whose estimates are kept as TensorBoard audio.
-        precision: `float32`, or `bf16` (mixed).
+        precision: `float32`; `bf16` (mixed); or `bf16-products`, where a CPU rounds what matrix products and
+            convolutions multiply and nothing else, which is faster where it has the instructions (AVX-512 BF16, AMX).
         compile: compile the step with `torch.compile`; needs a C++ compiler, takes a minute or two, then saves time.
         device: `auto` takes CUDA where there is one.
         n_devices: processes that train together, each with its own batches.
@@ -116,7 +117,7 @@ class TrainingSettings:
     checkpoint_steps: int | None = None
     log_steps: int = 20
     n_examples: int = 2
-    precision: Literal["float32", "bf16"] = "float32"
+    precision: Literal["float32", "bf16", "bf16-products"] = "float32"
     compile: bool = False
     device: Literal["auto", "cpu", "cuda"] = "auto"
     n_devices: int = 1

@@ -109,7 +109,7 @@ def train(
     run = open_run(folder, recipe, resume=resume) if trainer.is_global_zero else RunFolder(folder)
     keeper = RunKeeper(recipe, run, validation=validation, on_step=on_step, stop=stop)
     training = _Training(network, keeper, batches)
-    with _threads(settings.n_threads), _quiet(), torch.random.fork_rng(devices=[]):
+    with _threads(settings.n_threads), _products(settings), _quiet(), torch.random.fork_rng(devices=[]):
         trainer.fit(training, ckpt_path=run.state if run.state.exists() else None, weights_only=True)
     return TrainingResult(run, keeper.standing, training.finished, trainer.is_global_zero)
 
@@ -274,6 +274,22 @@ def _threads(n_threads: int | None) -> Generator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def _products(settings: TrainingSettings) -> Generator[None]:
+    """Let matrix products and convolutions on a CPU round what they multiply, if the recipe wants it."""
+    mkldnn = cast("Any", torch.backends.mkldnn)  # its stubs do not know these
+    kinds = (mkldnn.matmul, mkldnn.conv, mkldnn.rnn)
+    before = [kind.fp32_precision for kind in kinds]
+    try:
+        if settings.precision == "bf16-products":
+            for kind in kinds:
+                kind.fp32_precision = "bf16"
+        yield
+    finally:
+        for kind, precision in zip(kinds, before, strict=True):
+            kind.fp32_precision = precision
 
 
 @contextmanager
