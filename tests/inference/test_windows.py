@@ -115,6 +115,36 @@ def test_an_only_window_is_compared_with_its_middle(voices, oracle):
     assert min(windows.agreement.confidence()) > 0.99
 
 
+class Lopsided:
+    """A network whose errors do not turn with the sign of what it hears, and whose tracks swap when that is turned."""
+
+    def __init__(self, voices):
+        self.voices, self.heard = voices, []
+        self.error = 0.3 * np.random.default_rng(3).standard_normal(voices.shape)
+
+    def __call__(self, mixture):
+        turned = np.vdot(mixture[0], self.voices.sum(axis=0)) < 0
+        self.heard.append(turned)
+        voices = self.voices / self.voices.std()
+        estimates = (self.error - voices)[::-1] if turned else self.error + voices
+        return estimates[np.newaxis].astype(np.float32)
+
+
+def test_hearing_twice_cancels_what_does_not_turn_with_the_sound(voices):
+    sources = voices[:2, : 4 * RATE]
+    network = Lopsided(sources)
+
+    def error(*, twice):
+        options = SeparationOptions(window_seconds=10.0, twice=twice)
+        windows = WindowedSeparation(network, n_src=2, sample_rate=RATE, options=options, second_look=False)
+        estimates = windows.push(sources.sum(axis=0), last=True)[0]
+        return np.square(estimates - sources).sum() / np.square(sources).sum()
+
+    assert error(twice=False) > 0.05
+    assert error(twice=True) < 0.005
+    assert network.heard == [False, False, True]
+
+
 def test_silence_costs_no_network(oracle):
     model = oracle(np.zeros((2, 30 * RATE), np.float32))
     estimates, _ = separate(model, np.zeros(30 * RATE, np.float32))

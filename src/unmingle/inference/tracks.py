@@ -48,7 +48,6 @@ class TrackMatcher:
 
     def __init__(self, n_src: int, sample_rate: int) -> None:
         """Start without any knowledge of the voices."""
-        self._orders = list(itertools.permutations(range(n_src)))
         self._voices = VoiceProfiles(n_src, sample_rate)
 
     def match(self, before: Samples, estimates: Samples) -> list[int]:
@@ -58,9 +57,7 @@ class TrackMatcher:
             before: (n_src, overlap) tracks so far.
             estimates: (n_src, time) tracks of the new window, which begins where `before` does.
         """
-        likeness = overlap_likeness(before, estimates) + _VOICE_WEIGHT * self._voices.likeness(estimates)
-        tracks = range(len(before))
-        return list(max(self._orders, key=lambda order: sum(likeness[i, order[i]] for i in tracks)))
+        return best_order(overlap_likeness(before, estimates) + _VOICE_WEIGHT * self._voices.likeness(estimates))
 
     def learn(self, estimates: Samples) -> None:
         """Remember what the voices sound like, from (n_src, time) tracks in their final order."""
@@ -82,6 +79,12 @@ def overlap_likeness(before: Samples, estimates: Samples) -> NDArray[np.float64]
     energy = max(float(np.square(old).sum()), float(np.square(new).sum()))
     expected = float(np.square(estimates, dtype=np.float64).sum()) * overlap / estimates.shape[1]
     return old @ new.T / max(energy, _QUIET_OVERLAP * expected, 1e-12)
+
+
+def best_order(likeness: NDArray[np.float64]) -> list[int]:
+    """The order of new tracks that is most like the old ones; (n_src, n_src), old tracks down, new ones across."""
+    tracks = range(len(likeness))
+    return list(max(itertools.permutations(tracks), key=lambda order: sum(likeness[i, order[i]] for i in tracks)))
 
 
 class Agreement:

@@ -20,7 +20,7 @@ import numpy as np
 from unmingle.audio.framing import Samples, cross_fade
 from unmingle.errors import CheckpointError
 from unmingle.inference.report import SeparationOptions
-from unmingle.inference.tracks import Agreement, TrackMatcher, fit_levels
+from unmingle.inference.tracks import Agreement, TrackMatcher, best_order, fit_levels, overlap_likeness
 from unmingle.inference.voices import State
 
 _SEARCH_STEP_SECONDS = 0.25  # overlaps are tried in these steps ...
@@ -54,13 +54,13 @@ class WindowedSeparation:
             run: the network, (batch, time) -> (batch, n_src, time).
             n_src: speakers.
             sample_rate: Hz of the network.
-            options: lengths of windows and overlaps.
+            options: lengths of windows and overlaps, and whether each window is heard twice.
             second_look: separate the middle of an only window again, to have something to compare.
         """
         self._run, self._n_src, self._rate = run, n_src, sample_rate
         self._window = round(options.window_seconds * sample_rate)
         self._fade = round(options.overlap_seconds * sample_rate)
-        self._second_look = second_look
+        self._second_look, self._twice = second_look, options.twice
         self._matcher = TrackMatcher(n_src, sample_rate)
         self.agreement = Agreement(n_src)
         self.n_windows = 0
@@ -150,10 +150,17 @@ class WindowedSeparation:
             return np.tile(mixture * np.float32(1.0 / self._n_src), (self._n_src, 1)).astype(np.float32, copy=False)
         level = float(np.sqrt(power))
         normal = mixture / level
+        estimates = self._estimates(normal)
+        if self._twice:
+            again = -self._estimates(-normal)
+            estimates = (estimates + again[best_order(overlap_likeness(estimates, again))]) / 2
+        return (fit_levels(estimates, normal) * level).astype(np.float32, copy=False)
+
+    def _estimates(self, normal: Samples) -> Samples:
         estimates = self._run(normal[np.newaxis])[0]
         if not np.isfinite(estimates).all():
             raise CheckpointError("the network's output is not a number (NaN); its weights are damaged or untrained")
-        return (fit_levels(estimates, normal) * level).astype(np.float32, copy=False)
+        return estimates
 
     def _choose_overlap(self, mixture: Samples) -> int:
         """How much of the end of this window the next one shall hear again."""

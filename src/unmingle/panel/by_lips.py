@@ -186,6 +186,8 @@ def _about_people(options: SeparationOptions, n_faces: int) -> list[str]:
         )
     if options.enroll:
         sentences.append("enrolled voices were not used: lips tell whose voice is whose")
+    if options.twice:
+        sentences.append("everything was heard once: hearing it twice is for networks that only hear")
     return sentences
 
 

@@ -41,6 +41,7 @@ _FIELDS = {
     "only": {"type": "array", "items": _WORD},
     "answer": {**_WORD, "enum": get_args(Answer)},
     "format": {**_WORD, "enum": get_args(TrackFormat)},
+    "twice": _TRUTH,
     "keep_residual": _TRUTH,
     "gate": _TRUTH,
     "level_dbfs": {"type": "number", "minimum": -60, "maximum": 0},

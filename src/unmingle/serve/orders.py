@@ -27,6 +27,7 @@ FIELDS = (
     f"{ENROLL}NAME",
     "only",
     "format",
+    "twice",
     "keep_residual",
     "gate",
     "level_dbfs",
@@ -86,6 +87,7 @@ def make_order(words: Mapping[str, str], only: Sequence[str], places: Mapping[st
 def _options(words: Mapping[str, str], only: Sequence[str], voices: Mapping[str, str]) -> SeparationOptions:
     try:
         return SeparationOptions(
+            twice=_truth(words, "twice"),
             keep_residual=_truth(words, "keep_residual"),
             gate=_truth(words, "gate"),
             level_dbfs=_number(words, "level_dbfs", example=-26),

@@ -63,6 +63,7 @@ function forget() {
 function post(file) {
   const form = new FormData();
   form.append("answer", "json");
+  form.append("twice", at("file-twice").checked);
   form.append("keep_residual", at("file-residual").checked);
   form.append("gate", at("file-gate").checked);
   if (at("file-people").value) form.append("n_src", at("file-people").value);
