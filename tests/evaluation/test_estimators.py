@@ -17,6 +17,7 @@ from unmingle.evaluation.estimators import (
 from unmingle.evaluation.evaluate import score_utterance
 from unmingle.evaluation.utterance import read_utterance
 from unmingle.inference.handle import Model
+from unmingle.inference.report import SeparationOptions
 from unmingle.models import build_model
 from unmingle.presets import TDANetConfig
 from unmingle.presets.iianet import IIANetConfig, LipReadingConfig
@@ -74,6 +75,14 @@ def test_the_pipeline_takes_any_rate(entries):
     utterance = read_utterance(entries[0], {})
     assert pipeline(utterance).shape == utterance.sources.shape
     assert pipeline.describe()["estimates_from"].startswith("pipeline")
+
+
+def test_the_pipeline_separates_as_it_is_told(entries):
+    model = Model.from_network(tiny(sample_rate=16_000), name="tiny")
+    twice = PipelineEstimator(model, SeparationOptions(twice=True))
+    utterance = read_utterance(entries[0], {})
+    assert not torch.equal(twice(utterance), PipelineEstimator(model)(utterance))
+    assert twice.describe()["options"]["twice"]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ An estimator says who it is (for the protocol), refuses at the door a mixture th
 from __future__ import annotations
 
 import hashlib
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -24,6 +25,7 @@ from unmingle.presets.iianet import IIANetConfig
 if TYPE_CHECKING:
     from unmingle.data.manifest import Entry
     from unmingle.inference.handle import Model
+    from unmingle.inference.report import SeparationOptions
     from unmingle.models.base import AudioVisualModel, SeparationModel
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a")
@@ -127,17 +129,18 @@ class PipelineEstimator:
 
     in_order = False
 
-    def __init__(self, model: Model) -> None:
-        """Take a model handle; not one that wants a video."""
+    def __init__(self, model: Model, options: SeparationOptions | None = None) -> None:
+        """Take a model handle, not one that wants a video, and how to separate with it."""
         require_sound_alone(model.config, name=model.name)
-        self._model = model
+        self._model, self._options = model, options
 
     def describe(self) -> dict[str, Any]:
-        """Name, weights."""
+        """Name, weights, options where there are any."""
         return {
             "estimates_from": "pipeline: unmingle.separate, with its resampling, windows and levels",
             "model": self._model.name,
             "weights_sha256": fingerprint(self._model.network),
+            **({"options": asdict(self._options)} if self._options else {}),
         }
 
     def check(self, entry: Entry) -> None:
@@ -148,7 +151,9 @@ class PipelineEstimator:
         """Separate as the front door does."""
         from unmingle.inference.offline import separate
 
-        estimates = separate(self._model, utterance.mixture.numpy(), sample_rate=utterance.sample_rate)
+        estimates = separate(
+            self._model, utterance.mixture.numpy(), sample_rate=utterance.sample_rate, options=self._options
+        )
         return torch.from_numpy(np.ascontiguousarray(estimates, dtype=np.float32))
 
 

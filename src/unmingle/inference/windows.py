@@ -153,7 +153,7 @@ class WindowedSeparation:
         estimates = self._estimates(normal)
         if self._twice:
             again = -self._estimates(-normal)
-            estimates = (estimates + again[best_order(overlap_likeness(estimates, again))]) / 2
+            estimates = np.float32(0.5) * (estimates + again[best_order(overlap_likeness(estimates, again))])
         return (fit_levels(estimates, normal) * level).astype(np.float32, copy=False)
 
     def _estimates(self, normal: Samples) -> Samples:
