@@ -48,10 +48,10 @@ def place(voice: np.ndarray, *, start: float, stop: float) -> np.ndarray:
     return np.round(track * 32768).astype(np.int16)  # here, so that the stored mixture is the sum of what is stored
 
 
-def write(folder: Path, references: list[np.ndarray]) -> None:
-    """Write references and their sum."""
+def write(folder: Path, references: list[np.ndarray], *, known: int = 0) -> None:
+    """Write the sum of references, and those but the first `known`."""
     folder.mkdir(parents=True, exist_ok=True)
-    for number, reference in enumerate(references, start=1):
+    for number, reference in enumerate(references[known:], start=known + 1):
         sf.write(folder / f"reference_{number}.flac", reference, SAMPLE_RATE)
     sf.write(folder / "mixture.flac", np.sum(references, axis=0, dtype=np.int16), SAMPLE_RATE)
 
@@ -62,7 +62,7 @@ def main() -> None:
     caller = place(read_prompt(italian), start=4.0, stop=SECONDS - 0.2)
     third = place(read_prompt(russian), start=2.0, stop=13.0)
     write(output / "two-voices", [reader, caller])
-    write(output / "three-voices", [reader, caller, third])
+    write(output / "three-voices", [reader, caller, third], known=2)
 
 
 if __name__ == "__main__":

@@ -51,6 +51,13 @@ def test_finished_scores_are_neither_repeated_nor_overwritten_unasked(tmp_path, 
     assert len(oracle.asked) == 8
 
 
+def test_what_an_estimator_says_of_itself_may_hold_tuples(tmp_path, entries, oracle):
+    oracle.describe = lambda: {"estimates_from": "an oracle", "options": {"only": ("alice",)}}
+    evaluate(entries, oracle, tmp_path, metrics=METRICS)
+    evaluate(entries, oracle, tmp_path, metrics=METRICS, resume=True)
+    assert len(oracle.asked) == 4
+
+
 def test_resuming_another_evaluation_is_refused(tmp_path, entries, oracle):
     evaluate(entries, oracle, tmp_path, metrics=METRICS)
     with pytest.raises(OutputExistsError, match=r"another evaluation.*metrics"):

@@ -223,6 +223,7 @@ def _require_same(statement: Path, wanted: dict[str, Any]) -> None:
         found = json.loads(statement.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         found = {}
+    wanted = json.loads(json.dumps(wanted))  # as a statement says it: no tuples
     other = [
         f"{name}: {found.get(name)!r} there, {wanted[name]!r} now" for name in wanted if found.get(name) != wanted[name]
     ]
