@@ -224,6 +224,20 @@ def test_a_run_keeps_its_network(finished):
         train(other, finished[0], batches=Noise(), resume=True)
 
 
+@pytest.mark.parametrize(("first", "then"), [("adam", "muon"), ("muon", "adamw")])
+def test_a_run_keeps_an_optimizer_that_remembers_other_things(tmp_path, first, then):
+    run(tmp_path, optimizer=first, max_steps=2)
+    before = (tmp_path / "recipe.yaml").read_bytes()
+    with pytest.raises(ConfigError, match=f"trains with {first} but .* asks for {then}.*init_from=.*last.safetensors"):
+        run(tmp_path, optimizer=then, max_steps=3, resume=True)
+    assert (tmp_path / "recipe.yaml").read_bytes() == before
+
+
+def test_a_run_goes_on_with_the_other_adam(tmp_path):
+    run(tmp_path, optimizer="adam", max_steps=2)
+    assert run(tmp_path, optimizer="adamw", max_steps=3, resume=True).standing.step == 3
+
+
 def test_training_starts_from_given_weights(tmp_path):
     torch.manual_seed(7)
     network = build_model(recipe().model)

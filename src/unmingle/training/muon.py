@@ -56,7 +56,7 @@ class MuonAndAdam(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for weight, matrix in self._matrices:
-            matrix.data = weight.detach().view_as(matrix)  # the same memory
+            matrix.data = weight.detach().view_as(matrix)  # it may have moved to other memory
             matrix.grad = None if weight.grad is None else weight.grad.view_as(matrix)
         for optimizer in self._inner.values():
             for group in optimizer.param_groups:

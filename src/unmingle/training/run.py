@@ -89,7 +89,7 @@ def open_run(path: Path, recipe: Recipe, *, resume: bool) -> RunFolder:
 
     Raises:
         OutputExistsError: the folder holds a run and `resume` is off.
-        ConfigError: the run that is there trains another network.
+        ConfigError: the run that is there trains another network, or with an optimizer that remembers other things.
         OutputError: the folder cannot be written.
     """
     run = RunFolder(path)
@@ -98,7 +98,7 @@ def open_run(path: Path, recipe: Recipe, *, resume: bool) -> RunFolder:
             raise OutputExistsError(
                 f"{path} holds a run already; continue it with --resume, or give another -o RUN_DIR"
             )
-        _require_same_network(run, recipe)
+        _require_same_training(run, recipe)
     sweep(path)
     try:
         with whole(run.recipe, make_folder=True) as draft:
@@ -108,7 +108,7 @@ def open_run(path: Path, recipe: Recipe, *, resume: bool) -> RunFolder:
     return run
 
 
-def _require_same_network(run: RunFolder, recipe: Recipe) -> None:
+def _require_same_training(run: RunFolder, recipe: Recipe) -> None:
     if not run.recipe.exists():
         return
     before = recipe_from_values(read_values(run.recipe))
@@ -116,4 +116,10 @@ def _require_same_network(run: RunFolder, recipe: Recipe) -> None:
         raise ConfigError(
             f"{run.path} trains {before.model} but the recipe asks for {recipe.model}; a run keeps its network, "
             "so give another -o RUN_DIR"
+        )
+    was, wanted = before.training.optimizer, recipe.training.optimizer
+    if was != wanted and "muon" in (was, wanted):  # the two Adams remember the same
+        raise ConfigError(
+            f"{run.path} trains with {was} but the recipe asks for {wanted}, which cannot go on from what {was} "
+            f"remembers; begin another run with training.init_from={run.last} and another -o RUN_DIR"
         )

@@ -92,8 +92,8 @@ def train(
 
     Raises:
         OutputExistsError: the folder holds a run and `resume` is off.
-        ConfigError: no end is set, the run in the folder trains another network, the compiler is missing, or the
-            gradient stays infinite.
+        ConfigError: no end is set, the run in the folder trains another network or with another optimizer, the
+            compiler is missing, or the gradient stays infinite.
         CheckpointError: `training.init_from` or `training.lip_reader` does not fit the network.
         OutputError: the folder cannot be written.
     """
