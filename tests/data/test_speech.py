@@ -11,6 +11,7 @@ import pytest
 import soundfile
 
 from unmingle.data import speech as speech_files
+from unmingle.data.voices import join_voices
 from unmingle.errors import AudioReadError, ManifestError, MissingFileError, SignalError, UnmingleError
 
 RATE = 8000
@@ -87,6 +88,7 @@ def test_other_rates_are_resampled_to_the_length_promised(speech: Path) -> None:
         ("[1]", "wanted a JSON object"),
         ('{"speaker": "a"}', "line 1: wanted a text under 'path'"),
         ('{"path": "a.wav"}', "line 1: wanted a text under 'speaker'"),
+        ('{"path": "a.wav", "speaker": null}', "line 1: wanted a text under 'speaker', got None"),
     ],
 )
 def test_a_manifest_that_cannot_be_used_says_where(text: str, message: str, tmp_path: Path) -> None:
@@ -94,6 +96,19 @@ def test_a_manifest_that_cannot_be_used_says_where(text: str, message: str, tmp_
     path.write_text(text)
     with pytest.raises(ManifestError, match=message):
         speech_files.read_cuts(path)
+
+
+def test_voices_that_nobody_knows_count_as_one_speaker_of_their_corpus(tmp_path: Path) -> None:
+    rows = [{"path": f"{name}.wav", "speaker": None, "corpus": "street"} for name in "ab"]
+    rows.append({"path": "c.wav", "speaker": "carl", "corpus": "studio"})
+    manifest = tmp_path / "speech.jsonl"
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    joined = tmp_path / "joined.jsonl"
+    join_voices([manifest], joined)
+    for path in (manifest, joined):
+        files = speech_files.list_speech(path)
+        assert [file.speaker for file in files] == ["unknown of street", "unknown of street", "carl"]
+        assert speech_files.speaker_corpora(path) == {"unknown of street": "street", "carl": "studio"}
 
 
 def test_files_without_a_speaker_are_an_error(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 A speech manifest is JSON Lines with `path` and `speaker`, and if known `gender` ("F" or "M"), `corpus`, `video` (mouth
 crops of the speaker) and anything else; a noise manifest needs `path` alone. Paths are relative to the folder of the
-manifest or to the one above it.
+manifest or to the one above it. Where nobody knows who speaks, `speaker` is null and `corpus` is named: such voices of
+a corpus count as one speaker, so that no two of them, perhaps the same person, meet in a mixture.
 """
 
 from __future__ import annotations
@@ -117,12 +118,14 @@ def row_folder(manifest: Path, row: dict[str, Any]) -> Path:
 
 
 def _from_row(manifest: Path, number: int, row: dict[str, Any], folder: Path, speakers: bool) -> SpeechFile:
+    corpus, video = row.get("corpus"), row.get("video")
+    if speakers and corpus is not None and row.get("speaker", "") is None:
+        row = {**row, "speaker": f"unknown of {corpus}"}
     wanted = ("path", "speaker") if speakers else ("path",)
     for key in wanted:
         if not isinstance(row.get(key), str):
             raise ManifestError(f"{manifest}, line {number}: wanted a text under {key!r}, got {row.get(key)!r}")
     gender = _GENDERS.get(str(row.get("gender", "")).upper())
-    corpus, video = row.get("corpus"), row.get("video")
     if not isinstance(video, str | None):
         raise ManifestError(f"{manifest}, line {number}: wanted one path under 'video', got {video!r}")
     return SpeechFile(

@@ -18,6 +18,8 @@ _PATHS = ("path", "video")
 def write_voices(manifest: Path, rows: Iterable[Mapping[str, Any]], *, overwrite: bool = False) -> int:
     """Write a speech manifest; paths become relative to its folder, and keys without a value are left out.
 
+    A speaker whom nobody knows stays: null beside a corpus says something, see `unmingle.data.speech`.
+
     Args:
         manifest: where to.
         rows: `path` and `video` as `Path`, anything else as JSON has it.
@@ -33,9 +35,10 @@ def write_voices(manifest: Path, rows: Iterable[Mapping[str, Any]], *, overwrite
     folder = manifest.resolve().parent
     lines: list[str] = []
     for row in rows:
+        nobody = {"speaker": None} if "speaker" in row else {}
         known = {key: value for key, value in row.items() if value is not None}
         near = {key: Path(os.path.relpath(known[key].resolve(), folder)).as_posix() for key in _PATHS if key in known}
-        lines.append(json.dumps({**known, **near}, ensure_ascii=False) + "\n")
+        lines.append(json.dumps({**nobody, **known, **near}, ensure_ascii=False) + "\n")
     write_text_atomically(manifest, "".join(lines), overwrite=overwrite)
     return len(lines)
 
