@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from unmingle import __version__
-from unmingle.checkpoint import fetch, fit, load_checkpoint, read_card, read_metadata, save_checkpoint
+from unmingle.checkpoint import fetch, fit, load_checkpoint, read_card, read_metadata, read_tensors, save_checkpoint
+from unmingle.checkpoint.int8 import STEPS, has_long_rows, rounded, spelt_out
 from unmingle.errors import CheckpointError, MissingFileError, OutputError, UnknownModelError
 from unmingle.models import build_model
 from unmingle.presets import TDANetConfig
@@ -86,9 +87,48 @@ def test_float16_halves_the_file_and_loads_as_float32(model, saved, tmp_path, dt
         assert torch.equal(back[key], value.half().float())
 
 
+def test_int8_keeps_every_weight_within_half_a_step_of_its_row(model, tmp_path):
+    path = tmp_path / "bytes.safetensors"
+    save_checkpoint(path, model, name="tiny", dtype="int8")
+    stored, back = load_file(path), dict(load_checkpoint(path).named_parameters())
+    in_bytes = {key for key, value in stored.items() if value.dtype == torch.int8}
+    assert in_bytes
+    for key, value in model.named_parameters():
+        if key in in_bytes:
+            half_a_step = value.detach().flatten(1).abs().amax(1, keepdim=True) / 254
+            assert bool(((back[key] - value).flatten(1).abs() <= 1.001 * half_a_step).all())
+        else:
+            assert torch.equal(back[key], value.half().float())
+    read = read_tensors(path)
+    assert read.keys() == model.state_dict().keys()
+    assert {read[key].dtype for key in in_bytes} == {torch.float32}
+
+
+def test_int8_keeps_rows_of_zeros_and_numbers_far_apart():
+    model = build_model(TINY)
+    matrix = next(value for value in model.parameters() if has_long_rows(value))
+    with torch.no_grad():
+        matrix[0] = 0
+        matrix[1] = 3e8
+    multiples, steps = rounded(matrix.detach())
+    back = spelt_out({"m": multiples, "m" + STEPS: steps}, where="here")["m"]
+    assert torch.equal(back[0], torch.zeros_like(back[0]))
+    torch.testing.assert_close(back[1], matrix[1], rtol=1e-6, atol=0)
+
+
+def test_steps_without_their_matrix_are_named(model, tmp_path):
+    path = tmp_path / "bytes.safetensors"
+    save_checkpoint(path, model, name="tiny", dtype="int8")
+    tensors = load_file(path)
+    steps = next(key for key in tensors if key.endswith(STEPS))
+    resave(path, tensors={key: value for key, value in tensors.items() if key != steps.removesuffix(STEPS)})
+    with pytest.raises(CheckpointError, match=f"has {steps} but not the int8 matrix"):
+        read_tensors(path)
+
+
 def test_other_storage_types_and_values_beyond_float16_are_refused(tmp_path):
     model = build_model(TINY)
-    with pytest.raises(CheckpointError, match="bfloat16; choose float32 or float16"):
+    with pytest.raises(CheckpointError, match="bfloat16; choose float32, float16, int8"):
         save_checkpoint(tmp_path / "x.safetensors", model, name="x", dtype=torch.bfloat16)
     key, parameter = next(iter(model.named_parameters()))
     torch.nn.init.constant_(parameter, 1e6)

@@ -12,7 +12,7 @@ from fakes import recipe
 from unmingle.checkpoint import save_checkpoint
 from unmingle.errors import CheckpointError, ConfigError
 from unmingle.models import build_model
-from unmingle.presets.afrcnn import AFRCNNConfig
+from unmingle.presets import AFRCNNConfig, TDANetConfig
 from unmingle.training.start import first_network
 
 
@@ -71,3 +71,43 @@ def test_a_part_of_nothing_or_of_another_network_is_refused(tmp_path):
     save_checkpoint(tmp_path / "other.safetensors", build_model(other), name="other")
     with pytest.raises(CheckpointError, match="of another network"):
         first_network(recipe(init_from=str(tmp_path / "other.safetensors"), init_partly=True))
+
+
+SMALL = {
+    "afrcnn": AFRCNNConfig(
+        sample_rate=8000, window=20, n_basis=6, channels=4, hidden=4, depth=2, n_iterations=3, tied=False
+    ),
+    "tdanet": TDANetConfig(sample_rate=8000, window_ms=4, channels=4, hidden=16, depth=2, n_iterations=2),
+}
+
+
+def wider(path, config, **sizes):
+    wanted = recipe(init_from=str(path), init_wider=True)
+    return dataclasses.replace(wanted, model=dataclasses.replace(config, **sizes))
+
+
+@pytest.mark.parametrize("family", SMALL)
+def test_a_wider_network_begins_by_computing_what_the_narrow_one_does_and_can_learn_more(family, tmp_path):
+    torch.manual_seed(8)
+    narrow = build_model(SMALL[family]).eval()
+    save_checkpoint(tmp_path / "narrow.safetensors", narrow, name="narrow")
+    wide = first_network(wider(tmp_path / "narrow.safetensors", SMALL[family], channels=7)).eval()
+    mixture = torch.randn(2, 500)
+    torch.testing.assert_close(wide(mixture), narrow(mixture), rtol=0, atol=1e-6)
+    wide(mixture).square().mean().backward()
+    grown = [value for key, value in wide.named_parameters() if key in narrow.state_dict()]
+    grown = [value for value in grown if value.dim() == 3 and value.shape[1] == 7]
+    assert grown
+    assert all(value.grad is not None and bool(value.grad[:, 4:].any()) for value in grown)
+
+
+def test_only_fewer_channels_fit_inside(tmp_path):
+    config, path = SMALL["afrcnn"], tmp_path / "narrow.safetensors"
+    save_checkpoint(path, build_model(config), name="narrow")
+    for sizes in ({"channels": 3}, {"channels": 8, "n_iterations": 2}):
+        with pytest.raises(CheckpointError, match=r"does not fit inside.*it has channels=4"):
+            first_network(wider(path, config, **sizes))
+    with pytest.raises(ConfigError, match="for tdanet from afrcnn"):
+        first_network(wider(path, SMALL["tdanet"]))
+    with pytest.raises(ConfigError, match="two ways to begin"):
+        first_network(recipe(init_from=str(path), init_wider=True, init_partly=True))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from unmingle.models.base import SeparationModel
 
-STORAGE_TYPES = ("float32", "float16")
+STORAGE_TYPES = ("float32", "float16", "int8")
 
 
 def save_checkpoint(
@@ -39,7 +39,8 @@ def save_checkpoint(
         name: what the model is called.
         metadata: `recipe`, `training_data`, `licence`, `source` (text), `scores` (a mapping), and anything else;
             values that are not text are stored as JSON.
-        dtype: how floating-point tensors are stored: float32 (also when None) or float16. They load as float32.
+        dtype: how floating-point tensors are stored: float32 (also when None), float16, or int8, which is float16 but
+            for matrices, whose rows become multiples of a step each. They load as float32.
 
     Raises:
         CheckpointError: another dtype, weights too large for float16, or metadata under a reserved name.
@@ -49,7 +50,10 @@ def save_checkpoint(
 
     from unmingle.metrics.cost import count_parameters
 
-    tensors = {key: _stored(key, value, _storage_type(dtype)) for key, value in model.state_dict().items()}
+    storage = _storage_type(dtype)
+    tensors: dict[str, Tensor] = {}
+    for key, value in model.state_dict().items():
+        tensors |= _stored(key, value.detach().cpu(), storage)
     header = {
         **_metadata_text(metadata or {}),
         "name": name,
@@ -72,23 +76,31 @@ def load_checkpoint(path: str | Path) -> SeparationModel:
         MissingFileError: nothing is there.
         CheckpointError: the file is damaged, is not one of ours, or does not fit the model it names.
     """
+    from unmingle.checkpoint.int8 import spelt_out
+
     card = read_card(path)
-    tensors = read_tensors(path)
+    tensors = _read_stored(path)
     expected = read_metadata(path).get("sha256")
     if expected is not None and expected != _digest(tensors):
         raise CheckpointError(
             f"{path} is damaged: its tensors are not those that were saved (sha256 differs); copy or fetch it again"
         )
-    return fit(card.config, tensors, where=str(path))
+    return fit(card.config, spelt_out(tensors, where=str(path)), where=str(path))
 
 
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
-    """Every tensor of a safetensors file, as stored.
+    """Every tensor of a safetensors file: as stored, but for matrices in eight bits, which become float32.
 
     Raises:
         MissingFileError: nothing is there.
         CheckpointError: not a whole safetensors file.
     """
+    from unmingle.checkpoint.int8 import spelt_out
+
+    return spelt_out(_read_stored(path), where=str(path))
+
+
+def _read_stored(path: str | Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -122,23 +134,28 @@ def fit(config: ModelConfig, state: Mapping[str, Tensor], *, where: str) -> Sepa
     return model.eval()
 
 
-def _storage_type(dtype: torch.dtype | str | None) -> torch.dtype:
-    import torch
-
+def _storage_type(dtype: torch.dtype | str | None) -> str:
     name = "float32" if dtype is None else str(dtype).removeprefix("torch.")
     if name not in STORAGE_TYPES:
-        raise CheckpointError(f"weights cannot be stored as {name}; choose {' or '.join(STORAGE_TYPES)}")
-    return torch.float32 if name == "float32" else torch.float16
+        raise CheckpointError(f"weights cannot be stored as {name}; choose {', '.join(STORAGE_TYPES)}")
+    return name
 
 
-def _stored(key: str, value: Tensor, dtype: torch.dtype) -> Tensor:
-    value = value.detach().cpu()
+def _stored(key: str, value: Tensor, storage: str) -> dict[str, Tensor]:
+    """A tensor as a file holds it, by name; a matrix in eight bits is two."""
+    import torch
+
+    from unmingle.checkpoint.int8 import STEPS, has_long_rows, rounded
+
     if not value.is_floating_point():
-        return value.clone().contiguous()
-    stored = value.to(dtype)
+        return {key: value.clone().contiguous()}
+    if storage == "int8" and has_long_rows(value) and bool(value.isfinite().all()):
+        multiples, steps = rounded(value)
+        return {key: multiples, key + STEPS: steps}
+    stored = value.to(torch.float32 if storage == "float32" else torch.float16)
     if bool((value.isfinite() & ~stored.isfinite()).any()):
-        raise CheckpointError(f"{key} holds values beyond the range of {dtype}; store this model as float32")
-    return stored.clone().contiguous()  # a copy: tied weights may share memory, which the format refuses
+        raise CheckpointError(f"{key} holds values beyond the range of {stored.dtype}; store this model as float32")
+    return {key: stored.clone().contiguous()}  # a copy: tied weights may share memory, which the format refuses
 
 
 def _metadata_text(metadata: Mapping[str, Any]) -> dict[str, str]:

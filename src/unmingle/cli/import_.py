@@ -23,6 +23,7 @@ class Storage(StrEnum):
 
     float32 = "float32"
     float16 = "float16"
+    int8 = "int8"
 
 
 def import_command(

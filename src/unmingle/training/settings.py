@@ -64,6 +64,8 @@ class TrainingSettings:
             network fit the untied one too: every unfolding step begins with a copy.
         init_partly: take from that file the tensors that fit by name and shape, and begin the others anew: to go on to
             another number of speakers, for example.
+        init_wider: the network of that file, an A-FRCNN or a TDANet, has fewer `channels` and begins inside the
+            recipe's, which computes the same at first and has more to learn with.
         lip_reader: for an audio-visual network, where its lip reader comes from: a published lip-reading file, or a
             `.safetensors` of ours that has one. Required when it learns nothing and there is no `init_from`.
         loss: see `LossSettings`.
@@ -97,6 +99,7 @@ class TrainingSettings:
     seed: int = 0
     init_from: str | None = None
     init_partly: bool = False
+    init_wider: bool = False
     lip_reader: str | None = None
     loss: LossSettings = field(default_factory=LossSettings)
     optimizer: Literal["adam", "adamw", "muon"] = "adam"

@@ -1,17 +1,21 @@
-"""The network that a run begins with: random weights, those of a file, or as many of a file's as fit."""
+"""The network that a run begins with: random weights, those of a file, as many of a file's as fit, or those of
+a narrower network inside a wider one.
+"""
 
 from __future__ import annotations
 
 import logging
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from unmingle.checkpoint import fit, read_tensors
+from unmingle.checkpoint import fit, read_card, read_tensors
 from unmingle.errors import CheckpointError, ConfigError
 from unmingle.models import build_model
+from unmingle.presets import AFRCNNConfig, TDANetConfig
 from unmingle.training.lips import place_lips
 from unmingle.training.recipe import Recipe
 
@@ -27,12 +31,16 @@ def first_network(recipe: Recipe) -> SeparationModel:
 
     Raises:
         CheckpointError: `training.init_from` or `training.lip_reader` does not fit the network.
-        ConfigError: `training.init_partly` without `init_from`, or a lip reader that is missing.
+        ConfigError: `training.init_partly` or `init_wider` without `init_from`, or both of them; a lip reader that is
+            missing.
         MissingFileError: a file that the recipe names is not there.
     """
     training = recipe.training
-    if training.init_partly and training.init_from is None:
-        raise ConfigError("training.init_partly is set, but there is no training.init_from to take weights from")
+    ways = [name for name in ("init_partly", "init_wider") if getattr(training, name)]
+    if ways and training.init_from is None:
+        raise ConfigError(f"training.{ways[0]} is set, but there is no training.init_from to take weights from")
+    if len(ways) > 1:
+        raise ConfigError("training.init_partly and training.init_wider are two ways to begin; set one of them")
     if training.init_from is None:
         network = _fresh(recipe)
     else:
@@ -40,6 +48,9 @@ def first_network(recipe: Recipe) -> SeparationModel:
         if training.init_partly:
             network = _fresh(recipe)
             _take_what_fits(network, given, where=training.init_from)
+        elif training.init_wider:
+            network = _fresh(recipe)
+            _place_inside(network, given, where=training.init_from)
         else:
             network = fit(recipe.model, given, where=training.init_from)
     place_lips(network, recipe)
@@ -74,3 +85,34 @@ def _take_what_fits(network: SeparationModel, given: dict[str, Tensor], *, where
     network.load_state_dict(fitting, strict=False)
     new = ", ".join(sorted(mine.keys() - fitting.keys())) or "none"
     log.warning("%d of %d tensors come from %s; begun anew: %s", len(fitting), len(mine), Path(where).name, new)
+
+
+def _place_inside(network: SeparationModel, given: dict[str, Tensor], *, where: str) -> None:
+    """Give a network the weights of one with fewer `channels`, in place, so that it computes what that one did.
+
+    What the new features read is random; whatever was there before does not read them yet, and no norm runs over the
+    channels of these two families.
+    """
+    config, narrow = network.config, read_card(where).config
+    if not isinstance(config, AFRCNNConfig | TDANetConfig) or not isinstance(narrow, type(config)):
+        raise ConfigError(
+            f"training.init_wider is set, for {config.family} from {narrow.family}; only A-FRCNN and TDANet can grow, "
+            "each from its own family"
+        )
+    differing = _differing(config, narrow)
+    if differing - {"channels"} or narrow.channels > config.channels:
+        said = ", ".join(f"{name}={getattr(narrow, name)!r}" for name in sorted(differing))
+        raise CheckpointError(
+            f"the network in {where} does not fit inside this recipe's: it has {said}; training.init_wider wants one "
+            "that differs in having fewer channels and in nothing else"
+        )
+    for key, value in network.state_dict().items():
+        old = given[key].to(value.dtype)
+        if value.dim() > 1:
+            value[: old.shape[0], old.shape[1] :] = 0  # what old outputs make of new inputs
+        value[tuple(slice(0, size) for size in old.shape)] = old
+    log.warning("%d channels of %s are inside these %d", narrow.channels, Path(where).name, config.channels)
+
+
+def _differing(one: ModelConfig, other: ModelConfig) -> set[str]:
+    return {item.name for item in fields(one) if getattr(one, item.name) != getattr(other, item.name)}
