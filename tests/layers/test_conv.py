@@ -1,8 +1,19 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
-from unmingle.layers.conv import ConvNorm, ConvNormAct, Depthwise, NormAct, PixelShuffle, nearest, pointwise
+from unmingle.layers.conv import (
+    ConvNorm,
+    ConvNormAct,
+    Depthwise,
+    NormAct,
+    OverlapAdd,
+    PixelShuffle,
+    Pointwise,
+    nearest,
+    pointwise,
+)
 
 
 def test_a_depthwise_filter_sees_its_own_channel_only():
@@ -79,3 +90,42 @@ def test_pixel_shuffle_mixes_the_channels_its_docstring_names():
         for phase, source in enumerate((channel // 2, (4 + channel) // 2)):
             (gradient,) = torch.autograd.grad(conv[0, phase, channel].sum(), x, retain_graph=True)
             assert gradient[0].abs().sum(-1).nonzero().flatten().tolist() == [source]
+
+
+def test_a_pointwise_convolution_is_the_librarys_whatever_its_groups():
+    torch.manual_seed(0)
+    for channels_in, channels_out, groups in ((3, 5, 1), (4, 4, 4), (6, 3, 3)):
+        conv, x = pointwise(channels_in, channels_out, groups), torch.randn(2, channels_in, 7)
+        plain = nn.Conv1d(channels_in, channels_out, 1, groups=groups)
+        plain.load_state_dict(conv.state_dict())
+        torch.testing.assert_close(conv(x), plain(x))
+
+
+@pytest.mark.parametrize(("window", "hop", "more"), [(4, 2, 0), (8, 2, 1), (5, 3, 2), (6, 6, 5), (3, 1, 0), (2, 4, 3)])
+def test_overlap_add_is_the_librarys_transposed_convolution(window, hop, more):
+    torch.manual_seed(0)
+    decoder, x = OverlapAdd(6, 2, window, hop, output_padding=more), torch.randn(2, 6, 9, requires_grad=True)
+    twin = x.detach().clone().requires_grad_()
+    expected = F.conv_transpose1d(twin, decoder.weight, None, hop, window // 2, more)
+    torch.testing.assert_close(decoder(x), expected)
+    decoder(x).square().sum().backward()
+    expected.square().sum().backward()
+    torch.testing.assert_close(x.grad, twin.grad)
+    torch.testing.assert_close(
+        decoder(x[:, :, :1]), F.conv_transpose1d(x[:, :, :1], decoder.weight, None, hop, window // 2, more)
+    )
+
+
+@pytest.mark.parametrize("layer", [Pointwise(40, 30), OverlapAdd(40, 2, 8, 4)])
+def test_rounded_products_are_those_of_rounded_numbers(layer):
+    torch.manual_seed(0)
+    x = torch.randn(2, 40, 16, requires_grad=True)
+    exact = layer(x)
+    layer.rounds = True
+    rounded = layer(x)
+    assert rounded.dtype == torch.float32
+    assert not torch.equal(rounded, exact)
+    torch.testing.assert_close(rounded, exact, rtol=0.02, atol=0.02)
+    rounded.square().sum().backward()
+    assert x.grad is not None
+    assert layer.weight.grad.dtype == torch.float32

@@ -17,6 +17,7 @@ from unmingle.checkpoint import load_checkpoint, read_card, save_checkpoint
 from unmingle.config import read_values
 from unmingle.data.batch import Batch
 from unmingle.errors import CheckpointError, ConfigError, OutputExistsError
+from unmingle.layers.conv import matrix_product
 from unmingle.models import build_model
 from unmingle.presets.afrcnn import AFRCNNConfig
 from unmingle.training import compiling
@@ -292,17 +293,24 @@ def test_bf16_trains_and_releases_float32(tmp_path):
     assert all(value.dtype == torch.float32 for value in load_file(tmp_path / "last.safetensors").values())
 
 
-def test_products_of_rounded_numbers_are_asked_for_while_training_only(tmp_path, finished):
-    asked = []
+def test_products_of_rounded_numbers_are_asked_for_while_training_only(tmp_path, finished, monkeypatch):
+    asked, rounding = [], []
 
     class Watched(Noise):
         def batch(self, step):
             asked.append(torch.backends.mkldnn.matmul.fp32_precision)
             return super().batch(step)
 
+    def product(x, matrix, *, rounds):
+        rounding.append((rounds, torch.is_grad_enabled()))
+        return matrix_product(x, matrix, rounds=rounds)
+
+    monkeypatch.setattr("unmingle.layers.conv.matrix_product", product)
+    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: True)
     before = torch.backends.mkldnn.matmul.fp32_precision
     run(tmp_path, batches=Watched(), precision="bf16-products")
     assert set(asked) == {"bf16"}
+    assert set(rounding) == {(True, True), (False, False)}  # steps round, validation does not
     assert torch.backends.mkldnn.matmul.fp32_precision == before
     weights, exact = (load_file(folder / "last.safetensors") for folder in (tmp_path, finished[0]))
     for name, value in weights.items():

@@ -1,4 +1,5 @@
-"""Convolution pieces that the time-domain models share: depth-wise filters, conv + gLN (+ PReLU), pixel shuffle.
+"""Convolution pieces that the time-domain models share: 1x1 and depth-wise filters, the decoder's overlap-add, conv +
+gLN (+ PReLU), pixel shuffle.
 
 Letters: B batch, C channels, T time. PReLU always has one slope for all channels, starting at 0.25.
 """
@@ -27,9 +28,11 @@ class Depthwise(nn.Conv1d):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (the name is torch's)
         """(B, C, T) -> (B, C, T')."""
-        if torch.compiler.is_dynamo_compiling() and not torch.compiler.is_exporting():
-            return self.shifted(input)
-        return super().forward(input)
+        if torch.compiler.is_exporting():
+            return super().forward(input)
+        if self.kernel_size == (1,) and self.stride == (1,) and self.bias is not None:
+            return torch.addcmul(self.bias[:, None], input, self.weight[:, 0])
+        return self.shifted(input) if torch.compiler.is_dynamo_compiling() else super().forward(input)
 
     def shifted(self, x: Tensor) -> Tensor:
         """The same as a sum over the kernel's taps of the shifted input."""
@@ -54,8 +57,65 @@ def nearest(x: Tensor, length: int) -> Tensor:
     return F.interpolate(x, size=length, mode="nearest")
 
 
-def pointwise(channels_in: int, channels_out: int, groups: int = 1) -> nn.Conv1d:
+class Pointwise(nn.Conv1d):
     """A convolution over channels alone: one matrix, applied at every frame."""
+
+    rounds = False
+    """Multiply and keep for the backward pass bfloat16 numbers; see `training.settings`, precision."""
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__(channels_in, channels_out, 1)
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (the name is torch's)
+        """(B, C_in, T) -> (B, C_out, T)."""
+        if not self.rounds or self.bias is None:
+            return super().forward(input)
+        return self.times(input, self.weight) + self.bias[:, None]
+
+    def times(self, x: Tensor, columns: Tensor) -> Tensor:
+        """(B, C, T) by some columns of the matrix, (C_out, C, 1) -> (B, C_out, T), without the bias."""
+        return matrix_product(x, columns, rounds=self.rounds)
+
+
+def matrix_product(x: Tensor, matrix: Tensor, *, rounds: bool) -> Tensor:
+    """(B, C, T) and (C_out, C, 1) -> (B, C_out, T); what is multiplied is rounded to bfloat16 first if `rounds`."""
+    return F.conv1d(x.bfloat16(), matrix.bfloat16()).to(x.dtype) if rounds else F.conv1d(x, matrix)
+
+
+class OverlapAdd(nn.ConvTranspose1d):
+    """The decoder: every frame of features becomes a window of samples, and windows `hop` apart are added up.
+
+    Written as one matrix product and a sum, which is several times as fast on processors as the library's kernel for
+    the few outputs of a decoder.
+    """
+
+    rounds = False
+    """As of `Pointwise`."""
+
+    def __init__(self, features: int, channels: int, window: int, hop: int, *, output_padding: int = 0) -> None:
+        super().__init__(
+            features, channels, window, hop, padding=window // 2, output_padding=output_padding, bias=False
+        )
+        self.before, self.behind = window // 2, window // 2 - output_padding  # samples cut off
+
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:  # noqa: A002 (torch's)
+        """(B, features, frames) -> (B, channels, (frames - 1) * hop + window - 2 * (window // 2) + output_padding)."""
+        if torch.compiler.is_exporting() or output_size is not None:
+            return super().forward(input, output_size)
+        (window,), (hop,) = self.kernel_size, self.stride
+        matrix = self.weight.flatten(1).t().unsqueeze(2)  # (channels * window, features, 1)
+        windows = matrix_product(input, matrix, rounds=self.rounds)
+        whole = (input.shape[-1] - 1) * hop + window
+        added = F.fold(windows, (1, whole), (1, window), stride=(1, hop)).squeeze(2)
+        return F.pad(added, (-self.before, -self.behind))
+
+
+def pointwise(channels_in: int, channels_out: int, groups: int = 1) -> nn.Conv1d:
+    """A convolution of single frames: over all channels, over each by itself, or over groups of them."""
+    if groups == 1:
+        return Pointwise(channels_in, channels_out)
+    if groups == channels_in == channels_out:
+        return Depthwise(channels_in, 1)
     return nn.Conv1d(channels_in, channels_out, 1, groups=groups)
 
 
@@ -101,8 +161,9 @@ class ConvNormAct(nn.Module):
         Repeating frames and multiplying each of them commute, so every part (B, C_k, T_k) meets its columns of the
         matrix at its own rate.
         """
+        assert isinstance(self.conv, Pointwise)
         columns = self.conv.weight.split([part.shape[1] for part in parts], dim=1)  # each (channels, C_k, 1)
-        terms = [nearest(F.conv1d(x, matrix), length) for x, matrix in zip(parts, columns, strict=True)]
+        terms = [nearest(self.conv.times(x, matrix), length) for x, matrix in zip(parts, columns, strict=True)]
         bias = 0 if self.conv.bias is None else self.conv.bias[:, None]
         return self.act(self.norm(sum(terms[1:], terms[0]) + bias))
 

@@ -32,7 +32,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unmingle.layers.conv import ConvNorm, ConvNormAct, Depthwise, NormAct, PixelShuffle, nearest, pointwise
+from unmingle.layers.conv import ConvNorm, ConvNormAct, Depthwise, NormAct, OverlapAdd, PixelShuffle, nearest, pointwise
 from unmingle.layers.norm import GlobalLayerNorm
 from unmingle.models.base import SeparationModel, check_mixture
 from unmingle.presets.afrcnn import SYNCHRONOUS, AFRCNNConfig
@@ -365,9 +365,7 @@ class AFRCNN(SeparationModel):
         self.bottleneck = pointwise(config.n_basis, config.channels)
         self.separator = Separator(config)
         self.mask = nn.Sequential(nn.PReLU(), pointwise(config.channels, masked), nn.ReLU())
-        self.decoder = nn.ConvTranspose1d(
-            masked, config.n_src, window, hop, padding=window // 2, output_padding=hop - 1, bias=False
-        )
+        self.decoder = OverlapAdd(masked, config.n_src, window, hop, output_padding=hop - 1)
         nn.init.xavier_uniform_(self.encoder.weight)
         nn.init.xavier_uniform_(self.decoder.weight)
 

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from unmingle.errors import ShapeError, SignalError
 from unmingle.layers.attention import ConvFeedForward, DropPath, TopDownAttention, pool_sum
-from unmingle.layers.conv import ConvNorm, Depthwise, nearest, pad_windows, pointwise
+from unmingle.layers.conv import ConvNorm, Depthwise, OverlapAdd, nearest, pad_windows, pointwise
 from unmingle.layers.norm import GlobalLayerNorm
 from unmingle.models.base import AudioVisualModel, check_frames, check_mixture
 from unmingle.models.lipreading import LipReading
@@ -214,7 +214,7 @@ class IIANet(AudioVisualModel):
         self.separator = Separator(config)
         self.mask = nn.Sequential(nn.PReLU(), pointwise(config.channels, n_src * n_basis), nn.ReLU())
         # One dense matrix: every estimate is made from the masked features of all sources.
-        self.decoder = nn.ConvTranspose1d(n_src * n_basis, n_src, window, hop, padding=window // 2, bias=False)
+        self.decoder = OverlapAdd(n_src * n_basis, n_src, window, hop)
         nn.init.xavier_uniform_(self.encoder.weight)
         nn.init.xavier_uniform_(self.decoder.weight)
 

@@ -29,7 +29,7 @@ from unmingle.layers.attention import (
     pool_sum,
     sinusoid_positions,
 )
-from unmingle.layers.conv import ConvNorm, ConvNormAct, Depthwise, nearest, pad_windows, pointwise
+from unmingle.layers.conv import ConvNorm, ConvNormAct, Depthwise, OverlapAdd, nearest, pad_windows, pointwise
 from unmingle.layers.norm import GlobalLayerNorm
 from unmingle.models.base import SeparationModel, check_mixture
 from unmingle.presets.tdanet import N_HEADS, Form, TDANetConfig
@@ -199,7 +199,7 @@ class TDANet(SeparationModel):
         self.separator = Separator(config)
         self.mask = nn.Sequential(nn.PReLU(), pointwise(config.channels, n_src * n_basis), nn.ReLU())
         # One dense matrix: every estimate is made from the masked features of all sources.
-        self.decoder = nn.ConvTranspose1d(n_src * n_basis, n_src, window, hop, padding=window // 2, bias=False)
+        self.decoder = OverlapAdd(n_src * n_basis, n_src, window, hop)
         nn.init.xavier_uniform_(self.encoder.weight)
         nn.init.xavier_uniform_(self.decoder.weight)
 

@@ -26,6 +26,7 @@ from unmingle.data.batch import Batch, BatchSource
 from unmingle.data.dataset import ManifestBatches
 from unmingle.data.loader import training_batches, training_loader, validation_batches
 from unmingle.errors import ConfigError, MissingExtraError
+from unmingle.layers.conv import OverlapAdd, Pointwise
 from unmingle.training.compiling import compiled
 from unmingle.training.ema import average_of, update_average
 from unmingle.training.keeper import Report, RunKeeper
@@ -109,7 +110,8 @@ def train(
     run = open_run(folder, recipe, resume=resume) if trainer.is_global_zero else RunFolder(folder)
     keeper = RunKeeper(recipe, run, validation=validation, on_step=on_step, stop=stop)
     training = _Training(network, keeper, batches)
-    with _threads(settings.n_threads), _products(settings), _quiet(), torch.random.fork_rng(devices=[]):
+    rounding = _rounding(network) if trainer.strategy.root_device.type == "cpu" else []
+    with _threads(settings.n_threads), _products(rounding, settings), _quiet(), torch.random.fork_rng(devices=[]):
         trainer.fit(training, ckpt_path=run.state if run.state.exists() else None, weights_only=True)
     return TrainingResult(run, keeper.standing, training.finished, trainer.is_global_zero)
 
@@ -276,8 +278,16 @@ def _threads(n_threads: int | None) -> Generator[None]:
         torch.set_num_threads(before)
 
 
+def _rounding(network: SeparationModel) -> list[Pointwise | OverlapAdd]:
+    """The layers that round by themselves, for on one thread the library leaves 1x1 convolutions as they are."""
+    cpu = cast("Any", torch.cpu)  # nothing public tells what it can multiply
+    if not (cpu._is_avx512_bf16_supported() or cpu._is_amx_tile_supported()):
+        return []
+    return [module for module in network.modules() if isinstance(module, Pointwise | OverlapAdd)]
+
+
 @contextmanager
-def _products(settings: TrainingSettings) -> Generator[None]:
+def _products(layers: Sequence[Pointwise | OverlapAdd], settings: TrainingSettings) -> Generator[None]:
     """Let matrix products and convolutions on a CPU round what they multiply, if the recipe wants it."""
     mkldnn = cast("Any", torch.backends.mkldnn)  # its stubs do not know these
     kinds = (mkldnn.matmul, mkldnn.conv, mkldnn.rnn)
@@ -286,10 +296,14 @@ def _products(settings: TrainingSettings) -> Generator[None]:
         if settings.precision == "bf16-products":
             for kind in kinds:
                 kind.fp32_precision = "bf16"
+            for layer in layers:
+                layer.rounds = True
         yield
     finally:
         for kind, precision in zip(kinds, before, strict=True):
             kind.fp32_precision = precision
+        for layer in layers:
+            layer.rounds = False
 
 
 @contextmanager
