@@ -35,11 +35,16 @@ class Depthwise(nn.Conv1d):
         return self.shifted(input) if torch.compiler.is_dynamo_compiling() else super().forward(input)
 
     def shifted(self, x: Tensor) -> Tensor:
-        """The same as a sum over the kernel's taps of the shifted input."""
-        (kernel,), (stride,) = self.kernel_size, self.stride
-        length = (x.shape[-1] + 2 * (kernel // 2) - kernel) // stride + 1
-        padded = F.pad(x, (kernel // 2, kernel // 2))
-        taps = (padded[..., tap : tap + (length - 1) * stride + 1 : stride] for tap in range(kernel))
+        """The same as a sum over the kernel's taps of the shifted input.
+
+        A tap reads every `stride`-th sample, one of the phases, whose gradients are plain shifts as well.
+        """
+        (kernel,), (stride,), time = self.kernel_size, self.stride, x.shape[-1]
+        length = (time + 2 * (kernel // 2) - kernel) // stride + 1
+        rows = length + (kernel - 1) // stride
+        padded = F.pad(x, (kernel // 2, rows * stride - time - kernel // 2))
+        phases = padded.unflatten(-1, (rows, stride)).unbind(-1)
+        taps = (phases[tap % stride].narrow(-1, tap // stride, length) for tap in range(kernel))
         terms = (frames * self.weight[:, 0, tap, None] for tap, frames in enumerate(taps))
         total = sum(terms, torch.zeros((), dtype=x.dtype, device=x.device))
         return total if self.bias is None else total + self.bias[:, None]
