@@ -89,7 +89,8 @@ class TrainingSettings:
         log_steps: steps between two points of the TensorBoard curves.
         n_examples: validation mixtures whose estimates are kept as TensorBoard audio.
         precision: `float32`; `bf16` (mixed); or `bf16-products`, where a CPU rounds what matrix products and
-            convolutions multiply and nothing else, which is faster where it has the instructions (AVX-512 BF16, AMX).
+            convolutions multiply (and what 1x1 convolutions and the decoder's product hand on) and nothing else, which
+            is faster where it has the instructions (AVX-512 BF16, AMX).
         compile: compile the step with `torch.compile`; needs a C++ compiler, takes a minute or two, then saves time.
         device: `auto` takes CUDA where there is one.
         n_devices: processes that train together, each with its own batches.
