@@ -28,11 +28,9 @@ class Depthwise(nn.Conv1d):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (the name is torch's)
         """(B, C, T) -> (B, C, T')."""
-        if torch.compiler.is_exporting():
-            return super().forward(input)
-        if self.kernel_size == (1,) and self.stride == (1,) and self.bias is not None:
-            return torch.addcmul(self.bias[:, None], input, self.weight[:, 0])
-        return self.shifted(input) if torch.compiler.is_dynamo_compiling() else super().forward(input)
+        if torch.compiler.is_dynamo_compiling() and not torch.compiler.is_exporting():
+            return self.shifted(input)
+        return super().forward(input)
 
     def shifted(self, x: Tensor) -> Tensor:
         """The same as a sum over the kernel's taps of the shifted input.
