@@ -1,4 +1,4 @@
-"""What a training step costs: as it comes, compiled, and with rounded products.
+"""What a training step costs: eager or compiled, in float32 or with rounded products.
 
     python benchmarks/training_step.py recipes/afrcnn-16k-wider.yaml training.n_threads=1
 
@@ -27,6 +27,7 @@ from unmingle.training.trainer import train
 
 ROWS = {
     "eager, float32": ["training.compile=false", "training.precision=float32"],
+    "eager, bf16-products": ["training.compile=false", "training.precision=bf16-products"],
     "compiled, float32": ["training.compile=true", "training.precision=float32"],
     "compiled, bf16-products": ["training.compile=true", "training.precision=bf16-products"],
 }
