@@ -114,12 +114,10 @@ class OverlapAdd(nn.ConvTranspose1d):
 
 
 def pointwise(channels_in: int, channels_out: int, groups: int = 1) -> nn.Conv1d:
-    """A convolution of single frames: over all channels, over each by itself, or over groups of them."""
-    if groups == 1:
-        return Pointwise(channels_in, channels_out)
-    if groups == channels_in == channels_out:
-        return Depthwise(channels_in, 1)
-    return nn.Conv1d(channels_in, channels_out, 1, groups=groups)
+    """A convolution of single frames, over all channels or over groups of them."""
+    return (
+        Pointwise(channels_in, channels_out) if groups == 1 else nn.Conv1d(channels_in, channels_out, 1, groups=groups)
+    )
 
 
 def pad_windows(mixture: Tensor, *, window: int, hop: int) -> Tensor:

@@ -5,17 +5,16 @@ a narrower network inside a wider one.
 from __future__ import annotations
 
 import logging
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from unmingle.checkpoint import fit, read_card, read_tensors
+from unmingle.checkpoint import fit, load_checkpoint, read_tensors
 from unmingle.errors import CheckpointError, ConfigError
 from unmingle.models import build_model
-from unmingle.presets import AFRCNNConfig, TDANetConfig
+from unmingle.presets import AFRCNNConfig, TDANetConfig, config_to_dict
 from unmingle.training.lips import place_lips
 from unmingle.training.recipe import Recipe
 
@@ -43,14 +42,14 @@ def first_network(recipe: Recipe) -> SeparationModel:
         raise ConfigError("training.init_partly and training.init_wider are two ways to begin; set one of them")
     if training.init_from is None:
         network = _fresh(recipe)
+    elif training.init_wider:
+        network = _fresh(recipe)
+        _place_inside(network, load_checkpoint(training.init_from), where=training.init_from)
     else:
         given = _for_each_step(recipe.model, read_tensors(training.init_from))
         if training.init_partly:
             network = _fresh(recipe)
             _take_what_fits(network, given, where=training.init_from)
-        elif training.init_wider:
-            network = _fresh(recipe)
-            _place_inside(network, given, where=training.init_from)
         else:
             network = fit(recipe.model, given, where=training.init_from)
     place_lips(network, recipe)
@@ -87,32 +86,30 @@ def _take_what_fits(network: SeparationModel, given: dict[str, Tensor], *, where
     log.warning("%d of %d tensors come from %s; begun anew: %s", len(fitting), len(mine), Path(where).name, new)
 
 
-def _place_inside(network: SeparationModel, given: dict[str, Tensor], *, where: str) -> None:
+def _place_inside(network: SeparationModel, narrow: SeparationModel, *, where: str) -> None:
     """Give a network the weights of one with fewer `channels`, in place, so that it computes what that one did.
 
     What the new features read is random; whatever was there before does not read them yet, and no norm runs over the
     channels of these two families.
     """
-    config, narrow = network.config, read_card(where).config
-    if not isinstance(config, AFRCNNConfig | TDANetConfig) or not isinstance(narrow, type(config)):
+    config, given = network.config, narrow.config
+    if not isinstance(config, AFRCNNConfig | TDANetConfig) or not isinstance(given, type(config)):
         raise ConfigError(
-            f"training.init_wider is set, for {config.family} from {narrow.family}; only A-FRCNN and TDANet can grow, "
+            f"training.init_wider is set, for {config.family} from {given.family}; only A-FRCNN and TDANet can grow, "
             "each from its own family"
         )
-    differing = _differing(config, narrow)
-    if differing - {"channels"} or narrow.channels > config.channels:
-        said = ", ".join(f"{name}={getattr(narrow, name)!r}" for name in sorted(differing))
+    wanted = config_to_dict(config)
+    differing = {name: value for name, value in config_to_dict(given).items() if wanted[name] != value}
+    if differing.keys() - {"channels"} or given.channels > config.channels:
+        said = ", ".join(f"{name}={value!r}" for name, value in sorted(differing.items()))
         raise CheckpointError(
             f"the network in {where} does not fit inside this recipe's: it has {said}; training.init_wider wants one "
             "that differs in having fewer channels and in nothing else"
         )
+    old = narrow.state_dict()
     for key, value in network.state_dict().items():
-        old = given[key].to(value.dtype)
+        sizes = old[key].shape
         if value.dim() > 1:
-            value[: old.shape[0], old.shape[1] :] = 0  # what old outputs make of new inputs
-        value[tuple(slice(0, size) for size in old.shape)] = old
-    log.warning("%d channels of %s are inside these %d", narrow.channels, Path(where).name, config.channels)
-
-
-def _differing(one: ModelConfig, other: ModelConfig) -> set[str]:
-    return {item.name for item in fields(one) if getattr(one, item.name) != getattr(other, item.name)}
+            value[: sizes[0], sizes[1] :] = 0  # what old outputs make of new inputs
+        value[tuple(slice(0, size) for size in sizes)] = old[key]
+    log.warning("%d channels of %s are inside these %d", given.channels, Path(where).name, config.channels)
