@@ -27,10 +27,13 @@ from pathlib import Path
 
 import numpy as np
 import soundfile as sf
+from long_file import peak_memory
 
 from unmingle.data.simulate import simulate
 from unmingle.evaluation.activity import ActivityError, activity_error, read_rttm, to_activity
 from unmingle.evaluation.conversation import FRAME_SECONDS, inner_products, score_conversation
+from unmingle.evaluation.estimators import fingerprint
+from unmingle.inference.handle import load_model
 from unmingle.simulation.conversation import ConversationSettings
 from unmingle.simulation.recipe import SimulationRecipe
 
@@ -123,7 +126,12 @@ def measure(case: Case, way: str, words: str, options: argparse.Namespace) -> di
     folder = options.folder / "results" / f"{options.model or 'default'}".replace("/", "_") / way / case.set / case.name
     known = folder / "result.json"
     words = words.format(talkers=len(case.sources) or len(read_rttm(case.rttm)))
-    asked = {"options": words, "threads": options.threads, "size": case.mixture.stat().st_size}
+    asked = {
+        "options": words,
+        "threads": options.threads,
+        "size": case.mixture.stat().st_size,
+        "weights": fingerprint(load_model(options.model).network),
+    }
     if known.exists() and (found := json.loads(known.read_text()))["asked"] == asked:
         return found
     tracks = folder / "tracks"
@@ -198,17 +206,6 @@ def separate_here(way: str, words: list[str]) -> None:
     if code:
         sys.exit(code)
     print(json.dumps({"peak": peak_memory()}))
-
-
-def peak_memory() -> int:
-    """Bytes. From /proc where there is one: a child's `ru_maxrss` begins at its parent's."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def table(results: list[dict]) -> str:

@@ -34,7 +34,7 @@ def main() -> None:
     figure, axes = plt.subplots(figsize=(7, 3.6))
     for column, (label, colour) in CURVES.items():
         for number, run in enumerate(runs):
-            points = [(float(line["audio_hours"]), float(line[column])) for line in run]
+            points = [(float(line["audio_hours"]), float(line[column])) for line in run if line[column]]
             axes.plot(*zip(*points, strict=True), color=colour, label=None if number else label)
     for run in runs[1:]:
         axes.axvline(float(run[0]["audio_hours"]), color="#999999", linewidth=1, linestyle=":")

@@ -26,7 +26,8 @@ def test_all_is_what_we_promise():
 
 @pytest.mark.parametrize("name", sorted(PROMISED))
 def test_what_is_promised_is_there(name):
-    assert getattr(unmingle, name) is getattr(unmingle, name)
+    found = getattr(unmingle, name)
+    assert name == "__version__" or found.__name__ == name
 
 
 def test_what_is_not_promised_is_an_attribute_error():

@@ -1,4 +1,4 @@
-"""Units as types, and the one conversion between seconds and samples."""
+"""Units as types, and durations as numbers of samples."""
 
 from __future__ import annotations
 

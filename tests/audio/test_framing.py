@@ -1,10 +1,11 @@
 import itertools
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unmingle.audio.framing import Framer, SampleQueue, cross_fade, fit_length
+from unmingle.audio.framing import Framer, SampleQueue, cross_fade, fit_length, runs_of_true
 
 
 def test_fitting_a_length_cuts_or_pads_the_end():
@@ -44,3 +45,8 @@ def test_a_queue_gives_back_what_was_put_in_any_sizes():
     taken = [queue.take(3), queue.take(0), queue.take(4), queue.take(100), queue.take(1)]
     assert [len(block) for block in taken] == [3, 0, 4, 2, 0]
     np.testing.assert_array_equal(np.concatenate(taken), np.arange(9))
+
+
+@pytest.mark.parametrize(("flags", "runs"), [("", []), ("000", []), ("111", [(0, 3)]), ("0110010", [(1, 3), (5, 6)])])
+def test_runs_of_true_are_found_from_edge_to_edge(flags, runs):
+    assert runs_of_true(np.array([flag == "1" for flag in flags], np.bool_)) == runs

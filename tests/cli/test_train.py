@@ -1,7 +1,10 @@
 """`unmingle train`: a recipe in, a run folder out."""
 
+import csv
 import os
 import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -98,3 +101,13 @@ def test_an_interrupted_run_is_saved_and_says_how_to_go_on(cli, place, monkeypat
     assert "Stopped after step 3; continue with" in ran.err
     assert (place / "runs" / "tiny" / "last.ckpt").exists()
     assert signal.getsignal(number) == handler
+
+
+def test_processes_train_together_even_where_a_file_holds_more_than_the_network_uses(place):
+    words = ["tiny.yaml", "model.n_iterations=1", "training.n_devices=2", "training.device=cpu"]
+    command = [sys.executable, "-m", "unmingle", "train", *words]
+    subprocess.run(command, cwd=place, check=True, timeout=300, capture_output=True)
+    with (place / "runs" / "tiny" / "log.csv").open(newline="") as file:
+        last = list(csv.DictReader(file))[-1]
+    assert last["step"] == "3"
+    assert float(last["audio_hours"]) == pytest.approx(2 * 3 * 2 * 0.3 / 3600, abs=1e-4)

@@ -121,3 +121,8 @@ def test_manifests_are_joined_wherever_they_lie(talkers: Path, speech: Path, tmp
     (tmp_path / "bad.jsonl").write_text('{"speaker": "x"}\n')
     with pytest.raises(ManifestError, match=r"bad\.jsonl, line 1"):
         join_voices([tmp_path / "bad.jsonl"], target)
+    (tmp_path / "bad.jsonl").write_text('{"path": "x.wav", "video": 5}\n')
+    with pytest.raises(ManifestError, match="one path under 'video', got 5"):
+        join_voices([tmp_path / "bad.jsonl"], target)
+    (tmp_path / "unseen.jsonl").write_text('{"path": "x.wav", "speaker": "x", "video": null}\n')
+    assert join_voices([tmp_path / "unseen.jsonl"], tmp_path / "joined.jsonl") == 1

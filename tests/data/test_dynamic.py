@@ -232,6 +232,15 @@ def test_rooms_keep_levels_and_say_what_is_wanted(settings: DataSettings, target
         assert ratio_db(*sources) == pytest.approx(2.0, abs=1e-3)
 
 
+def test_a_voice_that_is_silent_for_a_while_is_no_louder_in_a_room(settings: DataSettings) -> None:
+    pytest.importorskip("pyroomacoustics")
+    shorter = {"partial_share": 1.0, "partial_silence": 0.85, "level_db": (0.0, 0.0)}
+    _, dry, _ = mixing(settings, **shorter).mix(0, step=0)
+    _, echoing, _ = mixing(settings, room_share=1.0, n_rooms=1, room_targets="reverberant", **shorter).mix(0, step=0)
+    assert abs(ratio_db(*dry)) > 0.5  # one is silent for longer than the other
+    assert ratio_db(*echoing) == pytest.approx(ratio_db(*dry), abs=1e-3)
+
+
 def test_pauses_are_drawn_again(settings: DataSettings, speech: Path) -> None:
     import soundfile
 

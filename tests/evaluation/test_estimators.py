@@ -85,6 +85,15 @@ def test_the_pipeline_separates_as_it_is_told(entries):
     assert twice.describe()["options"]["twice"]
 
 
+def test_a_model_with_an_engine_of_its_own_is_known_by_its_file(tmp_path):
+    path = tmp_path / "tiny.onnx"
+    path.write_bytes(b"graph")
+    model = Model("tiny", tiny().config, path=path, engine=lambda mixture: mixture[:, None])
+    said = PipelineEstimator(model).describe()["weights_sha256"]
+    path.write_bytes(b"other")
+    assert PipelineEstimator(model).describe()["weights_sha256"] != said
+
+
 @pytest.mark.parametrize(
     "names", [("m0_spk1.wav", "m0_spk2.wav"), ("s1/m0.wav", "s2/m0.wav"), ("m0_spk1.flac", "m0_spk2.wav")]
 )
@@ -92,8 +101,11 @@ def test_estimates_are_found_on_disk(tmp_path, entries, utterance, names):
     samples = np.stack([np.full(4_000, 0.25, np.float32), np.full(4_000, -0.5, np.float32)])
     write_estimates(tmp_path / "out", names, samples)
     files = FileEstimator(tmp_path / "out")
+    said = files.describe()
     files.check(entries[0])
     np.testing.assert_allclose(files(utterance).numpy(), samples, atol=1e-4)
+    write_estimates(tmp_path / "out", names, 0.5 * samples)
+    assert files.describe() != said
 
 
 def test_a_missing_estimate_is_named_before_anything_is_scored(tmp_path, entries, utterance):

@@ -64,6 +64,11 @@ def test_resuming_another_evaluation_is_refused(tmp_path, entries, oracle):
         evaluate(entries, oracle, tmp_path, metrics=("si_snr",), resume=True)
     with pytest.raises(OutputExistsError, match=r"n_mixtures: 4 there, 3 now"):
         evaluate(entries[:3], oracle, tmp_path, metrics=METRICS, resume=True)
+    for folder in ("mix", "s1", "s2"):
+        path = tmp_path / "corpus" / folder / "m0.wav"
+        path.write_bytes(path.read_bytes()[::-1])  # as large, and called the same
+    with pytest.raises(OutputExistsError, match="mixtures_sha256"):
+        evaluate(entries, oracle, tmp_path, metrics=METRICS, resume=True)
     oracle.describe = lambda: {"estimates_from": "an oracle", "model": "another"}
     with pytest.raises(OutputExistsError, match="'oracle' there, 'another' now"):
         evaluate(entries, oracle, tmp_path, metrics=METRICS, resume=True)

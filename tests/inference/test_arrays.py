@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from unmingle.errors import SampleRateError, ShapeError, SignalError
+from unmingle.errors import ConfigError, SampleRateError, ShapeError, SignalError
 from unmingle.inference.arrays import separate
 from unmingle.inference.handle import load_model
 from unmingle.inference.report import SeparationOptions
@@ -114,3 +114,9 @@ def test_bad_samples_and_rates_are_refused(model, mixture):
         separate(model, mixture[:40], sample_rate=RATE)
     with pytest.raises(SampleRateError, match="1000000 Hz"):
         separate(model, mixture, sample_rate=1_000_000)
+
+
+@pytest.mark.parametrize("options", [{"n_speakers": "auto"}, {"enroll": (("anna", "anna.wav"),)}])
+def test_a_batch_whose_mixtures_may_hold_more_or_fewer_voices_is_refused(model, voices, options):
+    with pytest.raises(ConfigError, match="one at a time"):
+        separate(model, voices[:, :RATE], sample_rate=RATE, options=SeparationOptions(**options))

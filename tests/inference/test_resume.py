@@ -176,7 +176,7 @@ def test_without_resume_all_is_done_anew(talk, tmp_path):
     assert len(list((tmp_path / "out").iterdir())) == 2
 
 
-@pytest.mark.parametrize("change", ["recording", "model", "window", "damage"])
+@pytest.mark.parametrize("change", ["recording", "model", "window", "twice", "damage"])
 def test_work_on_something_else_is_not_gone_on_with(talk, tmp_path, change, caplog):
     out, options, model = tmp_path / "out", OPTIONS, None
     interrupted(talk, out, after=9)
@@ -186,6 +186,8 @@ def test_work_on_something_else_is_not_gone_on_with(talk, tmp_path, change, capl
         model = Model("others", TDANetConfig(sample_rate=RATE), engine=halves)
     elif change == "window":
         options = SeparationOptions(window_seconds=4.0, overlap_seconds=0.5)
+    elif change == "twice":
+        options = SeparationOptions(window_seconds=3.0, overlap_seconds=0.5, twice=True)
     else:
         (out / ".talk.journal").write_bytes(b"not a journal")
     assert interrupted(talk, out, after=99, options=options, model=model, resume=True) == 0

@@ -1,5 +1,6 @@
 """Streams: the same as at once, however the sound comes in; as late as they say; saved and taken up again."""
 
+import json
 import threading
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load, save
 
 import unmingle
 from unmingle.errors import CheckpointError, ConfigError, SampleRateError, ShapeError, SignalError
@@ -150,7 +152,15 @@ def test_saved_bytes_of_another_stream_or_damaged_ones_are_refused(model):
     for damaged in (b"", b"text", data[:200], data[:-10], b"\0" * 100):
         with pytest.raises(CheckpointError, match="saved stream"):
             stream.restore(damaged)
+    tensors, metadata = load(data), header(data)
+    for change in ({"about": "text"}, {"counters": "{}"}, {"counters": "[1]"}, {"counters": '{"arriving": 3}'}):
+        with pytest.raises(CheckpointError, match="saved stream is damaged"):
+            stream.restore(save(tensors, metadata=metadata | change))
     assert stream.state is before
+
+
+def header(data):
+    return json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
 
 
 def test_what_cannot_be_taken_is_refused_and_the_stream_goes_on(model):

@@ -116,18 +116,22 @@ def test_an_only_window_is_compared_with_its_middle(voices, oracle):
 
 
 class Lopsided:
-    """A network whose errors do not turn with the sign of what it hears, and whose tracks swap when that is turned."""
+    """A network whose errors do not turn with the sign of what it hears, and whose tracks swap when that is turned.
+
+    What comes later than the voices did at first is heard as late.
+    """
 
     def __init__(self, voices):
         self.voices, self.heard = voices, []
         self.error = 0.3 * np.random.default_rng(3).standard_normal(voices.shape)
 
     def __call__(self, mixture):
-        turned = np.vdot(mixture[0], self.voices.sum(axis=0)) < 0
-        self.heard.append(turned)
+        later = mixture.shape[1] - self.voices.shape[1]
+        turned = np.vdot(mixture[0, later:], self.voices.sum(axis=0)) < 0
+        self.heard.append((bool(turned), later))
         voices = self.voices / self.voices.std()
         estimates = (self.error - voices)[::-1] if turned else self.error + voices
-        return estimates[np.newaxis].astype(np.float32)
+        return np.pad(estimates, ((0, 0), (later, 0)))[np.newaxis].astype(np.float32)
 
 
 def test_hearing_twice_cancels_what_does_not_turn_with_the_sound(voices):
@@ -142,7 +146,7 @@ def test_hearing_twice_cancels_what_does_not_turn_with_the_sound(voices):
 
     assert error(twice=False) > 0.05
     assert error(twice=True) < 0.005
-    assert network.heard == [False, False, True]
+    assert network.heard == [(False, 0), (False, 0), (True, round(0.002 * RATE))]
 
 
 def test_silence_costs_no_network(oracle):

@@ -36,6 +36,12 @@ def test_a_mouth_agrees_with_its_own_voice(leak: float, make_face: Face) -> None
     assert scores[1, 1] > 3 > -3 > scores[1, 0]
 
 
+def test_the_shortest_looks_say_nothing(make_face: Face) -> None:
+    for n_ticks in (3, 8, 12, 13):
+        face = make_face("face1", 0.3 * syllables(n_ticks, 1)[:n_ticks] + 0.02)
+        assert agreement.score([face], np.ones((2, n_ticks))).tolist() == [[0.0, 0.0]]
+
+
 def test_a_longer_look_says_more(make_face: Face) -> None:
     scores = []
     for n_ticks in (50, 200, 800):

@@ -264,6 +264,10 @@ def test_nothing_is_overwritten_unasked_and_done_is_done(
     done(run(talk, settings=Settings(talk.model, overwrite=True)))
     assert names(out) == ["talk.separation.json", "talk_face1.wav", "talk_offscreen1.wav"]
     assert [job.source for job in plan_jobs([out.parent])] == [talk.path]
+    for path in out.iterdir():
+        if path.name != "talk_offscreen1.wav":
+            path.unlink()
+    assert "talk_offscreen1.wav is already there" in str(run(talk).error)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OutputError("no space")])

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from unmingle.errors import ConfigError, MissingFileError
+from unmingle.simulation.conversation import ConversationSettings
 from unmingle.simulation.recipe import SimulationRecipe, load_simulation_recipe
 
 
@@ -42,6 +43,8 @@ def test_the_recipes_of_the_repository_load() -> None:
         ("mode=middle", "mode"),
         ("seconds=0", "above 0"),
         ("speech=null", "speech must be given"),
+        ("room.rt60=[0.5, 0.2]", "lower bound comes first"),
+        ("room.height=[0, 3]", "above 0"),
     ],
 )
 def test_what_no_mixture_can_be_made_from_is_an_error(recipe: Path, override: str, message: str) -> None:
@@ -54,5 +57,6 @@ def test_a_recipe_that_is_not_there_is_an_error(tmp_path: Path) -> None:
         load_simulation_recipe(tmp_path / "no.yaml")
 
 
-def test_a_recipe_is_a_value() -> None:
-    assert SimulationRecipe("a", 1) == SimulationRecipe("a", 1)
+def test_the_rooms_of_a_conversation_stay_in_its_targets() -> None:
+    with pytest.raises(ConfigError, match="keep their rooms"):
+        SimulationRecipe("a", 1, targets="early", conversation=ConversationSettings())

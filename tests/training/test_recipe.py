@@ -53,6 +53,11 @@ def test_no_folder_of_this_machine_travels_with_weights(path):
         ("training.loss.ordered_steps=9", ConfigError, "two voices of dynamic mixing"),
         ("training.lr=-1", ConfigError, "above 0"),
         ("training.schedule.kind=cosine", ConfigError, r"training\.schedule\.kind"),
+        ("training.schedule.every_epochs=0", ConfigError, r"training\.schedule\.every_epochs is 0.*1 or more"),
+        ("training.schedule.floor=2", ConfigError, "1 or less"),
+        ("training.loss.ordered_steps=-1", ConfigError, r"training\.loss\.ordered_steps"),
+        ("training.validate_minutes=0", ConfigError, "above 0"),
+        ("data.mixing.n_rooms=0", ConfigError, "n_rooms is 0"),
         ("name=3", ConfigError, "text was wanted"),
     ],
 )

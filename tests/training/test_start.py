@@ -109,5 +109,9 @@ def test_only_fewer_channels_fit_inside(tmp_path):
             first_network(wider(path, config, **sizes))
     with pytest.raises(ConfigError, match="for tdanet from afrcnn"):
         first_network(wider(path, SMALL["tdanet"]))
+    joined = dataclasses.replace(config, unfolding="CC")
+    save_checkpoint(tmp_path / "joined.safetensors", build_model(joined), name="joined")
+    with pytest.raises(ConfigError, match="only 'SC' and 'DC' can grow"):
+        first_network(wider(tmp_path / "joined.safetensors", joined, channels=8))
     with pytest.raises(ConfigError, match="two ways to begin"):
         first_network(recipe(init_from=str(path), init_wider=True, init_partly=True))

@@ -1,6 +1,7 @@
 import csv
 import dataclasses
 import logging
+import math
 import subprocess
 import sys
 import time
@@ -169,6 +170,13 @@ def test_the_plateau_and_the_patience_survive_a_resume(tmp_path):
     assert same_weights(tmp_path / "whole" / "last.safetensors", tmp_path / "killed" / "last.safetensors")
 
 
+def test_batches_that_know_their_epochs_need_not_be_told(tmp_path):
+    batches = Noise()
+    batches.steps_per_epoch = 2
+    run(tmp_path, batches=batches, validate_steps=None, max_epochs=2)
+    assert [row["step"] for row in rows(tmp_path)] == ["2", "4"]
+
+
 def test_a_finished_run_that_is_resumed_does_no_step(tmp_path, finished):
     run(tmp_path)
     before = (tmp_path / "last.ckpt").read_bytes()
@@ -271,6 +279,7 @@ def test_a_step_with_an_infinite_gradient_is_skipped(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         run(tmp_path, batches=Poisoned(1))
     assert "step 1 has an infinite gradient" in caplog.text
+    assert all(math.isfinite(float(row["train_loss_db"])) for row in rows(tmp_path))
     assert all(value.isfinite().all() for value in load_file(tmp_path / "last.safetensors").values())
 
 

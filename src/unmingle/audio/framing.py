@@ -71,3 +71,9 @@ class SampleQueue:
             parts.append(block)
             length -= block.shape[0]
         return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+
+
+def runs_of_true(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """(start, end) of every stretch of (time,) flags that are set, in order."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], flags, [False]))))
+    return [(int(start), int(end)) for start, end in edges.reshape(-1, 2)]

@@ -14,13 +14,6 @@ def power_dbfs(power: float) -> float:
     return max(FLOOR_DBFS, 10.0 * float(np.log10(max(power, 1e-30))))
 
 
-def rms_dbfs(samples: Samples) -> float:
-    """Root mean square of all samples together, in dBFS; no samples are silence."""
-    if samples.size == 0:
-        return FLOOR_DBFS
-    return power_dbfs(float(np.mean(np.square(samples, dtype=np.float64))))
-
-
 def peak(samples: Samples) -> float:
     """Largest magnitude; 1.0 is full scale."""
     return float(np.max(np.abs(samples), initial=0.0))

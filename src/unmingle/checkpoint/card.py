@@ -108,6 +108,12 @@ def read_metadata(path: str | Path) -> dict[str, str]:
 
 
 def require_file(path: str | Path) -> None:
+    """Refuse what is no file.
+
+    Raises:
+        CheckpointError: it is a folder.
+        MissingFileError: it is not there.
+    """
     if Path(path).is_dir():
         raise CheckpointError(f"{path} is a folder; one weights file was wanted")
     if not Path(path).exists():
@@ -115,6 +121,7 @@ def require_file(path: str | Path) -> None:
 
 
 def not_whole(path: str | Path, error: Exception) -> CheckpointError:
+    """The error of a file that safetensors cannot read, to be raised."""
     size = Path(path).stat().st_size
     came = "is empty" if size == 0 else f"({size} bytes) is not a whole safetensors file ({error})"
     return CheckpointError(

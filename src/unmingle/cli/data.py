@@ -129,7 +129,8 @@ def draw_faces(
     """
     from unmingle.data.draw_faces import draw_faces as draw
 
-    with interruptible(f"the same command goes on; what is drawn lies in {out_dir}"), progress("Drawing") as report:
+    advice = f"the same command goes on; what is drawn lies in {out_dir}"
+    with interruptible(advice), progress("Drawing", unit="voices/s") as report:
         manifest, lines = draw(
             speech,
             out_dir,

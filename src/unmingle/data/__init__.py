@@ -1,1 +1,1 @@
-"""data."""
+"""Training data: manifests, corpora, mixtures fixed and dynamic, films of faces."""

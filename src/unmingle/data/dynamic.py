@@ -137,7 +137,7 @@ class DynamicMixing:
         if rng.random() < settings.partial_share and not self._has_whole(places):
             self._shorten(rng, heard)
         if self.rooms and rng.random() < settings.room_share:
-            heard, wanted = self.rooms.through(rng, heard, levels)
+            heard, wanted = self.rooms.through(rng, heard)
         mixture = heard.sum(0)
         if ease == 0 and rng.random() < settings.noise_share:
             mixture = mixture + self._noise(rng, mixture, speakers)
@@ -152,7 +152,7 @@ class DynamicMixing:
         return None if None in genders else len(genders) > 1
 
     def voices_of(self, number: int, *, step: int = 0) -> list[str]:
-        """The speakers of a sample, by name, in the order of its sources."""
+        """The speakers of a sample, by name, in the order of `mix`."""
         return [self.pool.speakers[speaker] for speaker in self._speakers(self._rng(number), self._ease(step))]
 
     def _rng(self, number: int) -> np.random.Generator:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmingle.data.settings import DataSettings
-from unmingle.simulation.mixing import at_level
+from unmingle.simulation.mixing import at_level, level_db
 from unmingle.simulation.rooms import draw_room, early_part, reverberate, stack_responses
 
 _STREAM = 0x526F6F6D  # keeps the rooms' random numbers apart from those of the mixtures
@@ -41,14 +41,13 @@ class RoomBank:
         return cls(responses, sample_rate=settings.sample_rate, targets=settings.mixing.room_targets)
 
     def through(
-        self, rng: np.random.Generator, voices: NDArray[np.float32], levels: list[float]
+        self, rng: np.random.Generator, voices: NDArray[np.float32]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """What is heard of each voice in one room, at the levels wanted, and what a separator should give of it.
+        """What is heard of each voice in one room, as loud as the voice, and what a separator should give of it.
 
         Args:
             rng: draws the room and who stands where.
             voices: (n_src, time).
-            levels: of what is heard, in dB.
 
         Returns:
             heard and wanted, (n_src, time) each.
@@ -56,10 +55,10 @@ class RoomBank:
         room = int(rng.integers(len(self.responses)))
         places = rng.permutation(len(voices))
         heard, wanted = np.empty_like(voices), np.empty_like(voices)
-        for index, (voice, place, level) in enumerate(zip(voices, places, levels, strict=True)):
+        for index, (voice, place) in enumerate(zip(voices, places, strict=True)):
             full = reverberate(voice, self.responses[room, place])
             target = full if self.targets == "reverberant" else reverberate(voice, self.early[room, place])
-            heard[index] = at_level(full, level)
+            heard[index] = at_level(full, level_db(voice))
             scale = np.linalg.norm(heard[index]) / max(float(np.linalg.norm(full)), 1e-12)
             wanted[index] = target * scale
         return heard, wanted

@@ -90,6 +90,9 @@ class MixingSettings:
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
                 raise ConfigError(f"{name} is {value}, but a share lies between 0 and 1")
+        for name in ("n_rooms", "babble_talkers"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}, but must be 1 or more")
         if self.octave_db < 0:
             raise ConfigError(f"octave_db is {self.octave_db}, but a standard deviation is 0 or more")
         for name in ("speaker_seconds", "speed", "level_db", "noise_snr_db", "mixture_rms_db"):

@@ -51,7 +51,7 @@ def join_voices(manifests: Sequence[Path], target: Path, *, overwrite: bool = Fa
 
     Raises:
         MissingFileError: one of them is not there.
-        ManifestError: a line names no path.
+        ManifestError: a line names no path, or a video that is none.
         OutputExistsError: another manifest is there, and `overwrite` was not asked for.
     """
     rows: list[dict[str, Any]] = []
@@ -63,5 +63,7 @@ def join_voices(manifests: Sequence[Path], target: Path, *, overwrite: bool = Fa
         for number, row in enumerate(own, start=1):
             if not isinstance(row.get("path"), str):
                 raise ManifestError(f"{manifest}, line {number}: wanted a text under 'path', got {row.get('path')!r}")
-            rows.append({**row, **{key: folder / row[key] for key in _PATHS if key in row}})
+            if not isinstance(row.get("video"), str | None):
+                raise ManifestError(f"{manifest}, line {number}: wanted one path under 'video', got {row['video']!r}")
+            rows.append({**row, **{key: folder / row[key] for key in _PATHS if row.get(key) is not None}})
     return write_voices(target, rows, overwrite=overwrite)

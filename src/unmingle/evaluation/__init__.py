@@ -1,1 +1,1 @@
-"""evaluation."""
+"""Estimates against their sources: what is measured, tables, reports."""

@@ -7,6 +7,8 @@ An estimator says who it is (for the protocol), refuses at the door a mixture th
 from __future__ import annotations
 
 import hashlib
+import os
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from unmingle.models.base import AudioVisualModel, SeparationModel
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a")
+_MIDDLE_BYTES = 16_384
 
 
 class Estimator(Protocol):
@@ -139,9 +142,17 @@ class PipelineEstimator:
         return {
             "estimates_from": "pipeline: unmingle.separate, with its resampling, windows and levels",
             "model": self._model.name,
-            "weights_sha256": fingerprint(self._model.network),
+            "weights_sha256": self._weights(),
             **({"options": asdict(self._options)} if self._options else {}),
         }
+
+    def _weights(self) -> str | None:
+        if self._model.engine is None:
+            return fingerprint(self._model.network)
+        if self._model.path is None:
+            return None
+        with self._model.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
     def check(self, entry: Entry) -> None:
         """Any rate will do; the number of sources must fit."""
@@ -176,8 +187,13 @@ class FileEstimator:
             raise MissingFileError(f"there is no folder {self._folder}; --estimates names a folder of separated files")
 
     def describe(self) -> dict[str, Any]:
-        """Folder."""
-        return {"estimates_from": "files", "model": self._folder.name}
+        """Folder, and what lies in it."""
+        files = sorted(path for path in self._folder.rglob("*") if path.suffix in SUFFIXES)
+        return {
+            "estimates_from": "files",
+            "model": self._folder.name,
+            "estimates_sha256": fingerprint_of_files(files),
+        }
 
     def check(self, entry: Entry) -> None:
         """Every file must be there."""
@@ -210,6 +226,19 @@ def fingerprint(network: torch.nn.Module) -> str:
     for name, value in cast("dict[str, Tensor]", network.state_dict()).items():
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def fingerprint_of_files(paths: Iterable[Path]) -> str:
+    """The first 16 hex digits of SHA-256 over size and middle of every file, which differ where sounds do."""
+    digest = hashlib.sha256()
+    for path in paths:
+        if not path.is_file():
+            continue  # whoever reads it says what is missing
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - _MIDDLE_BYTES) // 2)
+            digest.update(b"%d " % size + file.read(_MIDDLE_BYTES))
     return digest.hexdigest()[:16]
 
 

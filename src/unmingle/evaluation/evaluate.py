@@ -28,7 +28,7 @@ from unmingle.errors import (
     ShapeError,
     did_you_mean,
 )
-from unmingle.evaluation.estimators import Estimator
+from unmingle.evaluation.estimators import Estimator, fingerprint_of_files
 from unmingle.evaluation.scoring import METRICS, best_order, score_sources
 from unmingle.evaluation.table import Layout, TableWriter, UtteranceScores, read_table
 from unmingle.evaluation.utterance import Utterance, read_utterance
@@ -41,7 +41,7 @@ DEFAULT_METRICS = ("si_snr", "sdr", "pesq", "stoi")
 SCORES, PROTOCOL = "scores.csv", "protocol.json"
 PACKAGES = {"sdr": "fast_bss_eval", "sdr_legacy": "fast_bss_eval", "pesq": "pesq", "stoi": "pystoi", "estoi": "pystoi"}
 
-Progress = Callable[[float, float | None], None]
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def evaluate(
         metrics: keys of `METRICS`.
         resume: keep the mixtures that are scored already, if they were scored in the same way.
         overwrite: throw away what is there.
-        progress: called with (seconds of signal done, seconds in all or None).
+        progress: called with (mixtures done, mixtures in all), those that were scored before left out.
 
     Raises:
         OutputExistsError: scores are there and neither `resume` nor `overwrite` was asked for, or they were made in
@@ -125,20 +125,27 @@ def check_metrics(names: Iterable[str]) -> tuple[str, ...]:
 
 def describe_protocol(entries: Sequence[Entry], estimator: Estimator, metrics: Sequence[str]) -> dict[str, Any]:
     """What is measured and how: everything that must be equal for two tables to be compared line by line."""
-    content = "\n".join(f"{entry.id} {entry.sample_rate} {len(entry.sources)}" for entry in entries)
     packages = sorted({PACKAGES[metric] for metric in metrics if metric in PACKAGES})
     return {
         "unmingle_version": __version__,
         **estimator.describe(),
         "utterances": "whole, one at a time",
         "n_mixtures": len(entries),
-        "mixtures_sha256": hashlib.sha256(content.encode()).hexdigest()[:16],
+        "mixtures_sha256": _digest(entries),
         "sample_rates": sorted({entry.sample_rate for entry in entries}),
         "improvement": "score of the estimate minus score of the unprocessed mixture, both against the same source",
         "mean": "over the sources of a mixture, then over mixtures; infinite and undefined scores are only counted",
         "metrics": {metric: METRICS[metric].convention for metric in metrics},
         "packages": {name: _installed(name) for name in ["torch", *packages]},
     }
+
+
+def _digest(entries: Iterable[Entry]) -> str:
+    """16 hex digits that tell manifests apart, by what they say and by the files that they name."""
+    said = [[entry.id, entry.sample_rate, dict(entry.extra)] for entry in entries]
+    files = (path for entry in entries for path in (entry.mixture, *entry.sources, *entry.video))
+    content = json.dumps([said, fingerprint_of_files(files)], default=str)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def label_names(entries: Iterable[Entry]) -> tuple[str, ...]:
@@ -186,6 +193,8 @@ def _score_all(
         utterance = read_utterance(entry, labels_of(entry))
         estimates = estimator(utterance)
         writer.append(score_utterance(utterance, estimates, layout.metrics, in_order=estimator.in_order))
+    if progress is not None:
+        progress(len(entries), len(entries))
 
 
 def _check_entries(entries: Sequence[Entry], estimator: Estimator, metrics: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from unmingle.audio.framing import Samples
 from unmingle.audio.resample import check_sample_rate
 from unmingle.audio.survey import plan_downmix, survey
-from unmingle.errors import ShapeError
+from unmingle.errors import ConfigError, ShapeError
 from unmingle.inference import engine
 from unmingle.inference.handle import Model, load_model, require_sound_alone
 from unmingle.inference.identity import enrol_all, identify
@@ -52,15 +52,22 @@ def separate(
 
     Raises:
         ShapeError: neither an array nor a tensor, not floating-point, or of another shape.
-        SignalError: no samples, shorter than 0.1 s, NaN or infinite.
+        SignalError: no samples, shorter than 0.1 s, NaN or infinite; nobody of those that `options.only` names.
+        MissingFileError, AudioReadError: an enrolment cannot be used.
         SampleRateError: a rate at which nobody records.
-        ConfigError: an audio-visual model, which wants a video too.
+        ConfigError: an audio-visual model, which wants a video too; a batch whose mixtures may hold different numbers
+            of voices.
         UnknownModelError, CheckpointError: the model is not to be had.
     """
     options = options or SeparationOptions()
     check_sample_rate(sample_rate, name="the mixture")
     samples = _as_array(mixture)
     batch = samples if samples.ndim == 2 else samples[np.newaxis]
+    if len(batch) > 1 and (options.n_speakers == "auto" or options.enroll):
+        raise ConfigError(
+            f"a batch of {len(batch)} mixtures gives an array, but voices that are counted or enrolled may be more in "
+            "one mixture than in another; separate them one at a time"
+        )
     model = model if isinstance(model, Model) else load_model(model)
     require_sound_alone(model.config, name=model.name)
     enrolled = enrol_all(options)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from unmingle.audio.framing import Samples
+from unmingle.audio.framing import Samples, runs_of_true
 from unmingle.errors import SignalError
 from unmingle.inference.engine import Heard
 from unmingle.inference.report import SeparationOptions
@@ -231,13 +231,12 @@ def _turns(speaks: NDArray[np.bool_], sure: NDArray[np.float64] | None, names: S
     """(k, ticks) who speaks -> turns in the order of time."""
     turns: list[Turn] = []
     for name, row in zip(names, speaks, strict=True):
-        edges = np.flatnonzero(np.diff(np.concatenate([[False], row, [False]]).astype(np.int8)))
         spans: list[list[int]] = []
-        for start, end in edges.reshape(-1, 2):
+        for start, end in runs_of_true(row):
             if spans and (start - spans[-1][1]) * TICK_SECONDS <= _SHORT_PAUSE:
-                spans[-1][1] = int(end)
+                spans[-1][1] = end
             else:
-                spans.append([int(start), int(end)])
+                spans.append([start, end])
         for start, end in spans:
             if (end - start) * TICK_SECONDS > _SHORT_TURN:
                 known = None if sure is None else round(float(sure[start:end].mean()), 3)

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 WORTH_KEEPING_SECONDS = 60.0
 """A run that is interrupted leaves its work for a later one when it is at least so much sound."""
 
-_HEARD_THROUGH = ("window_seconds", "overlap_seconds")  # the options that the network's work depends on
+_HEARD_THROUGH = ("window_seconds", "overlap_seconds", "twice")  # the options that the network's work depends on
 
 
 def work_on(source: Path, model: Model, options: SeparationOptions) -> dict[str, object]:

@@ -31,8 +31,8 @@ class SeparationOptions:
     Attributes:
         window_seconds: how much sound the network sees at once. Shorter recordings are one window.
         overlap_seconds: how much neighbouring windows share at least; they are compared and cross-faded there.
-        twice: let the network hear every window a second time with the sign of its waveform turned, and average both
-            answers: voices come out cleaner, in twice the time.
+        twice: let the network hear every window a second time, 2 ms later and with the sign of its waveform turned, and
+            average both answers: voices come out cleaner, in twice the time.
         keep_residual: give what the network leaves over as a track of its own, instead of sharing it out.
         gate: silence a track while its speaker is silent (the tracks then no longer sum to the recording).
         level_dbfs: bring the active parts of each track to this RMS level; None keeps the recording's levels.

@@ -27,6 +27,12 @@ class Source:
     subtype: Subtype
 
     def __init__(self, path: Path, model: Model) -> None:
+        """Look through a file from end to end.
+
+        Raises:
+            MissingFileError, AudioReadError: it is not there or not readable.
+            SampleRateError, SignalError: its samples cannot be separated.
+        """
         self.path = path
         self.reader = AudioReader(path)
         info = self.reader.info
@@ -61,6 +67,7 @@ class Source:
         progress: Progress | None,
         journal: Journal | None = None,
     ) -> engine.Heard:
+        """Let the network hear it; see `engine.listen`."""
         return engine.listen(
             model,
             self.reader.blocks(self._block),
@@ -81,6 +88,7 @@ class Source:
         sink: engine.Sink,
         progress: Progress | None,
     ) -> engine.Measures:
+        """Give its tracks to a sink; see `engine.hand_out`."""
         return engine.hand_out(
             self.reader.blocks(self._block),
             heard,

@@ -44,29 +44,39 @@ def unpack(data: bytes, template: StreamState, *, config: ModelConfig, sample_ra
     from unmingle.layers.state import with_tensors
 
     header = _header(data)
-    saved, wanted = json.loads(header["about"]), json.loads(json.dumps(_about(config, sample_rate)))
+    wanted = json.loads(json.dumps(_about(config, sample_rate)))
+    saved, counters = (_values(header[name]) for name in ("about", "counters"))
     if saved != wanted:
         differing = [key for key in wanted if saved.get(key) != wanted[key]]
         raise CheckpointError(
             f"the saved stream is of another model or rate ({', '.join(differing)}: "
             f"{', '.join(str(saved.get(key)) for key in differing)}); restore it into a Stream like the one saved"
         )
-    counters = cast("dict[str, Any]", json.loads(header["counters"]))
     try:
         tensors = load(data)
         with torch.inference_mode():
             named = {name.removeprefix("network."): value.clone() for name, value in tensors.items()}
             network = with_tensors(template.network, named)
         arriving, waiting, leaving = (tensors[name].numpy().copy() for name in _ARRAYS)
-    except (KeyError, ValueError, RuntimeError, SafetensorError) as error:
+        return template._replace(
+            network=network,
+            arriving=template.arriving._replace(past=arriving, **counters.pop("arriving")),
+            waiting=waiting,
+            leaving=template.leaving._replace(past=leaving, **counters.pop("leaving")),
+            **counters,
+        )
+    except (KeyError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"the saved stream is damaged: {error}") from error
-    return template._replace(
-        network=network,
-        arriving=template.arriving._replace(past=arriving, **counters.pop("arriving")),
-        waiting=waiting,
-        leaving=template.leaving._replace(past=leaving, **counters.pop("leaving")),
-        **counters,
-    )
+
+
+def _values(text: str) -> dict[str, Any]:
+    try:
+        values = json.loads(text)
+    except ValueError as error:
+        raise CheckpointError(f"the saved stream is damaged: {error}") from error
+    if not isinstance(values, dict):
+        raise CheckpointError(f"the saved stream is damaged: {text[:40]!r} is no JSON object")
+    return cast("dict[str, Any]", values)
 
 
 def _about(config: ModelConfig, sample_rate: int) -> dict[str, Any]:

@@ -13,11 +13,6 @@ from unmingle.audio.writing import AudioWriter, check_target
 from unmingle.errors import OutputError
 
 
-def track_names(n_src: int, *, residual: bool = False) -> list[str]:
-    """`spk1`, `spk2`, ..., and `residual` when it is kept."""
-    return [*(f"spk{number}" for number in range(1, n_src + 1)), *(["residual"] if residual else [])]
-
-
 def track_paths(out_dir: Path, stem: str, names: Sequence[str], format: TrackFormat) -> list[Path]:  # noqa: A002
     """Where the tracks of a recording go."""
     return [out_dir / f"{stem}_{name}.{format}" for name in names]

@@ -24,7 +24,7 @@ def map_state(function: Callable[..., Tensor], *states: S) -> S:
 
 
 def named_tensors(state: Any, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
-    """Every tensor with its dotted name, such as `blocks.0.attention.keys`, in a fixed order."""
+    """Every tensor with its dotted name, such as `blocks.0.attention.past_keys`, in a fixed order."""
     if isinstance(state, Tensor):
         yield prefix, state
         return

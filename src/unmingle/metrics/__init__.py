@@ -1,1 +1,1 @@
-"""metrics."""
+"""Formulas: scores of estimates, the best permutation, what a network costs."""

@@ -43,9 +43,6 @@ def dense(channels_in: int, channels: int, kernel: int, *, bias: bool = False) -
     return ConvNorm(nn.Conv1d(channels_in, channels, kernel, padding=kernel // 2, bias=bias), channels)
 
 
-# --- One modality -----------------------------------------------------------------------------------------------------
-
-
 class BottomUp(nn.Module):
     """Features at S time resolutions, each half of the one before."""
 
@@ -94,9 +91,6 @@ class TopDown(nn.Module):
         for k in reversed(range(len(self.local_intra))):
             y = self.local_intra[k](scales[k], y)
         return self.reduce(y)
-
-
-# --- Between modalities -----------------------------------------------------------------------------------------------
 
 
 class InterTop(nn.Module):
@@ -153,9 +147,6 @@ def inter_bottom(channels: int, activation: nn.Module) -> nn.Sequential:
     return nn.Sequential(Depthwise(channels, 1), activation)
 
 
-# --- The cycles -------------------------------------------------------------------------------------------------------
-
-
 class Separator(nn.Module):
     """`n_iterations` cycles with the same weights, of which the first `n_fusion` look at the video."""
 
@@ -194,9 +185,6 @@ class Separator(nn.Module):
         heard = self.audio_up(audio)
         context = self.inter_top.refine(pool_sum(heard))
         return self.audio_down.descend(self.audio_down.modulate(heard, context)) + audio
-
-
-# --- The model --------------------------------------------------------------------------------------------------------
 
 
 class IIANet(AudioVisualModel):

@@ -34,7 +34,7 @@ from unmingle.layers.norm import GlobalLayerNorm
 from unmingle.models.base import SeparationModel, check_mixture
 from unmingle.presets.tdanet import N_HEADS, Form, TDANetConfig
 
-# --- Global attention: what happens at the coarsest scale -------------------------------------------------------------
+# Global attention: what happens at the coarsest scale.
 
 
 class PositionedAttention(nn.Module):
@@ -73,7 +73,7 @@ class GlobalAttention(nn.Module):
         return x + self.drop_path(self.feed_forward(x))
 
 
-# --- Modulation: the global map g acts on the local map y_k of one scale, (B, C, F_k) and (B, C, L) -> (B, C, F_k)
+# Modulation: the global map g acts on the local map y_k of one scale, (B, C, F_k) and (B, C, L) -> (B, C, F_k).
 
 
 class Gate(nn.Module):
@@ -108,9 +108,6 @@ MODULATIONS: dict[Form, Callable[[int], nn.Module]] = {
     "code": lambda _: Shift(),
     "sonicsim": NormedGate,
 }
-
-
-# --- The block and its unfolding --------------------------------------------------------------------------------------
 
 
 class TopDownBlock(nn.Module):
@@ -181,9 +178,6 @@ class Separator(nn.Module):
         for _ in range(self.config.depth - 1):
             length = (length + 1) // 2
         return sinusoid_positions(length, self.config.hidden, device=features.device).to(features.dtype)
-
-
-# --- The model --------------------------------------------------------------------------------------------------------
 
 
 class TDANet(SeparationModel):

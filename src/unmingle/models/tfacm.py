@@ -33,7 +33,7 @@ from unmingle.layers.stft import STFT, masked, without_offset
 from unmingle.models.base import FrameStreamingModel, check_mixture
 from unmingle.presets.tfacm import TFACMConfig
 
-# --- F-Local: along the bins of each frame ----------------------------------------------------------------------------
+# F-Local: along the bins of each frame.
 
 
 def frequency_path(config: TFACMConfig) -> SequencePath:
@@ -42,7 +42,7 @@ def frequency_path(config: TFACMConfig) -> SequencePath:
     return SequencePath(lstm, config.channels, kernel=config.kernel, stride=config.stride, eps=config.eps)
 
 
-# --- T-Local: along the frames of each bin, in segments ---------------------------------------------------------------
+# T-Local: along the frames of each bin, in segments.
 
 
 class TimePath(nn.Module):
@@ -68,7 +68,7 @@ class TimePath(nn.Module):
         return x + folded.unflatten(0, (x.shape[0], -1)).transpose(1, 2), segments, last.view_as(taps)
 
 
-# --- CAR: attention over all frames, then a gate ----------------------------------------------------------------------
+# CAR: attention over all frames, then a gate.
 
 
 class Scale(nn.Module):
@@ -125,9 +125,6 @@ class GatedUnit(nn.Module):
 
     def _gate(self, x: Tensor) -> Tensor:
         return self.final(self.dropout(self.left(x) * self.right(x)))
-
-
-# --- The block --------------------------------------------------------------------------------------------------------
 
 
 class BlockState(NamedTuple):
@@ -188,9 +185,6 @@ class Block(nn.Module):
         """The frequency path, with zero bins on top so that its vectors cover every bin; the time path keeps them."""
         padded = F.pad(x, (0, 0, 0, self.padded_bins - self.n_bins)) if self.padded_bins > self.n_bins else x
         return self.frequency(padded.flatten(0, 1)).view_as(padded)
-
-
-# --- The model --------------------------------------------------------------------------------------------------------
 
 
 class NetworkState(NamedTuple):

@@ -14,6 +14,7 @@ weighted sum is the score. Short looks then weigh little by themselves.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,9 +72,7 @@ def liveliness(face: FaceTrack) -> Signal:
     """How much a mouth moves around each tick; no unit."""
     change = np.abs(np.diff(_log_opening(face), append=np.nan))
     known = np.isfinite(change)
-    window = np.ones(_LIVELY_TICKS)
-    counts = np.convolve(known, window, "same")
-    sums = np.convolve(np.where(known, change, 0.0), window, "same")
+    counts, sums = _around(known, _LIVELY_TICKS), _around(np.where(known, change, 0.0), _LIVELY_TICKS)
     return np.where(known & (counts > 0), sums / np.maximum(counts, 1), np.nan)
 
 
@@ -110,9 +109,15 @@ def _log_opening(face: FaceTrack) -> Signal:
 
 def _quick(signal: Signal) -> Signal:
     """Without the mean around each tick."""
-    known, window = np.isfinite(signal), np.ones(_SYLLABLE_TICKS)
-    sums = np.convolve(np.where(known, signal, 0.0), window, "same")
-    return signal - sums / np.maximum(np.convolve(known, window, "same"), 1)
+    known = np.isfinite(signal)
+    sums = _around(np.where(known, signal, 0.0), _SYLLABLE_TICKS)
+    return signal - sums / np.maximum(_around(known, _SYLLABLE_TICKS), 1)
+
+
+def _around(values: NDArray[Any], n_ticks: int) -> Signal:
+    """Sums over the odd number of ticks around each, as many as there are values however few."""
+    half = n_ticks // 2
+    return np.convolve(values, np.ones(n_ticks))[half : half + len(values)]
 
 
 def _standard(signal: Signal) -> Signal:

@@ -20,7 +20,8 @@ from unmingle.inference import jobs
 from unmingle.inference.inputs import Job
 from unmingle.inference.jobs import Outcome, Settings
 from unmingle.inference.report import Progress, SeparationReport
-from unmingle.panel.report import HeardFace, PanelReport
+from unmingle.inference.trackfiles import track_paths
+from unmingle.panel.report import HeardFace, Method, PanelReport
 from unmingle.presets import is_audio_visual
 from unmingle.video.tracks import FaceReport
 
@@ -76,10 +77,9 @@ def separate(looking: Looking, job: Job, settings: Settings, progress: Progress 
     seen, notes = _look(looking, job, settings, _half(progress, 0))
     if seen is None:
         return PanelReport(jobs.by_ear(job, settings, progress), asked=looking.asked, notes=notes)
-    names = [track.name for track in seen.tracks]
-    _check_targets(job, looking, names, settings)
+    method: Method = "lips" if is_audio_visual(settings.model.config) else "ear"
+    _check_targets(job, looking, [track.name for track in seen.tracks], settings, method)
     with _staging(job) as folder:
-        method = "lips" if is_audio_visual(settings.model.config) else "ear"
         sound, faces, said = _hear(job, settings, seen, folder, _half(progress, 1))
         files = [*sound.files, *_render(looking, job, sound, faces, seen, folder)]
         moved = _move(files, job.out_dir, overwrite=settings.overwrite)
@@ -184,17 +184,28 @@ def _render(
     return [render_side_by_side(job.source, sound.tracks, seen, folder / f"{job.stem}_faces.mp4")]
 
 
-def _check_targets(job: Job, looking: Looking, names: Sequence[str], settings: Settings) -> None:
+def _check_targets(job: Job, looking: Looking, names: Sequence[str], settings: Settings, method: Method) -> None:
     """Refuse before the work what would be refused after it."""
-    wanted = [job.out_dir / f"{job.stem}_{name}.{job.format}" for name in names]
+    wanted = track_paths(job.out_dir, job.stem, names, job.format)
     if looking.render == "faces":
         wanted += [path.with_suffix(".mp4") for path in wanted]
     elif looking.render is not None:
         wanted.append(job.out_dir / f"{job.stem}_faces.mp4")
+    wanted += track_paths(job.out_dir, job.stem, _names_of_nobody(settings, method), job.format)
     for path in wanted:
         if path == job.source:
             raise FaceError(f"the result {path} would replace the video itself; choose another output folder")
         check_target(path, overwrite=settings.overwrite)
+
+
+def _names_of_nobody(settings: Settings, method: Method) -> list[str]:
+    """All names that tracks of no face can get."""
+    if method == "lips":
+        return ["residual"] if settings.options.keep_residual else []
+    from unmingle.inference.identity import possible_names
+    from unmingle.panel.listening import offscreen_names
+
+    return offscreen_names(possible_names(settings.options, n_src=settings.model.n_src))
 
 
 @contextmanager

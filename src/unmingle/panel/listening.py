@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -103,6 +104,12 @@ def hand_out(
     return replace(report, tracks=ordered, segments=_turns(report.segments, shares)), faces, said
 
 
+def offscreen_names(voices: Sequence[str]) -> list[str]:
+    """What voices are called that no face speaks: numbered anew, and by their names where they were enrolled."""
+    numbers = itertools.count(1)
+    return [f"offscreen{next(numbers)}" if _NUMBERED.fullmatch(voice) else voice for voice in voices]
+
+
 _Share = tuple[str, Sequence[timeline.Stretch]]
 """The name of a track, and when it has its voice."""
 
@@ -110,18 +117,15 @@ _Share = tuple[str, Sequence[timeline.Stretch]]
 def _shares(voices: Sequence[str], faces: Sequence[HeardFace]) -> dict[str, list[_Share]]:
     """Who has each voice when: its face, its faces in turn, or nobody who is seen."""
     shares: dict[str, list[_Share]] = {}
-    n_nobodys = 0
+    unseen = [voice for voice in voices if all(face.voice != voice for face in faces)]
+    names = dict(zip(unseen, offscreen_names(unseen), strict=True))
     for voice in voices:
         owners = [face for face in faces if face.voice == voice]
         if len(owners) > 1:
             parts = timeline.share_out([face.track for face in owners])
             shares[voice] = [(face.name, part) for face, part in zip(owners, parts, strict=True)]
             continue
-        name = owners[0].name if owners else voice  # a voice that was enrolled keeps its own name
-        if not owners and _NUMBERED.fullmatch(voice):
-            n_nobodys += 1
-            name = f"offscreen{n_nobodys}"
-        shares[voice] = [(name, [(-np.inf, np.inf)])]
+        shares[voice] = [(owners[0].name if owners else names[voice], [(-np.inf, np.inf)])]
     return shares
 
 

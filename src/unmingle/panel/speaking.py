@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from unmingle.audio.framing import runs_of_true
 from unmingle.inference.report import Track
 from unmingle.panel.listening import track_powers
 from unmingle.video.tracks import CLOCK_RATE
@@ -32,9 +33,9 @@ def turns(tracks: Sequence[Track], *, n_ticks: int) -> list[Turn]:
     """Who speaks when, in the order of time, by what is heard on tracks that were written."""
     speaking = who_speaks([track.path for track in tracks if track.path is not None], n_ticks=n_ticks)
     found = [
-        Turn(float(start) / CLOCK_RATE, float(end) / CLOCK_RATE, track.name)
+        Turn(start / CLOCK_RATE, end / CLOCK_RATE, track.name)
         for track, row in zip(tracks, speaking, strict=True)
-        for start, end in np.flatnonzero(np.diff(np.concatenate(([False], row, [False])))).reshape(-1, 2)
+        for start, end in runs_of_true(row)
         if (end - start) / CLOCK_RATE >= _SHORTEST_SECONDS
     ]
     return sorted(found, key=lambda turn: (turn.start, turn.track))

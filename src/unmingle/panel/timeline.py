@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from unmingle.audio.framing import Samples
+from unmingle.audio.framing import Samples, runs_of_true
 from unmingle.video.tracks import CLOCK_RATE, FaceTrack
 
 Stretch = tuple[float, float]
@@ -37,13 +37,9 @@ def gain(stretches: Sequence[Stretch], *, start: int, length: int, sample_rate: 
 
 def as_stretches(wanted: NDArray[np.bool_]) -> list[Stretch]:
     """The stretches that (n_ticks,) booleans mean; what touches the first or the last tick has no end there."""
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], wanted, [False])))).reshape(-1, 2)
     return [
-        (
-            -np.inf if begin == 0 else float(begin) / CLOCK_RATE,
-            np.inf if end == len(wanted) else float(end) / CLOCK_RATE,
-        )
-        for begin, end in edges
+        (-np.inf if begin == 0 else begin / CLOCK_RATE, np.inf if end == len(wanted) else end / CLOCK_RATE)
+        for begin, end in runs_of_true(wanted)
     ]
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from unmingle.audio.framing import Samples
+from unmingle.audio.framing import Samples, runs_of_true
 from unmingle.errors import CheckpointError, ConfigError
 from unmingle.panel import timeline
 from unmingle.video.tracks import CLOCK_RATE, FaceTrack
@@ -38,16 +38,15 @@ _INAUDIBLE = 1e-5  # RMS
 Read = Callable[[int, int], Samples]
 """(start, stop) -> (time,) samples of the mixture; zero beyond its end."""
 
-Stretch = tuple[int, int]
+Span = tuple[int, int]
 """From which tick to which."""
 
 
-def looked_at(face: FaceTrack) -> list[Stretch]:
+def looked_at(face: FaceTrack) -> list[Span]:
     """Stretches of ticks in which a face is seen, with context; those that touch are one."""
     n_ticks = len(face.present)
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], face.present, [False])))).reshape(-1, 2)
-    stretches: list[Stretch] = []
-    for begin, end in edges.tolist():
+    stretches: list[Span] = []
+    for begin, end in runs_of_true(face.present):
         start, stop = max(0, begin - CONTEXT_TICKS), min(n_ticks, end + CONTEXT_TICKS)
         if stretches and start <= stretches[-1][1]:
             start = stretches.pop()[0]
@@ -55,7 +54,7 @@ def looked_at(face: FaceTrack) -> list[Stretch]:
     return stretches
 
 
-def windows(start: int, stop: int) -> list[Stretch]:
+def windows(start: int, stop: int) -> list[Span]:
     """Windows of 4 s every 2 s; the last is moved back to be whole, and a shorter stretch is a window itself."""
     if stop - start <= _WINDOW:
         return [(start, stop)]

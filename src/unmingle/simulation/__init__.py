@@ -1,1 +1,1 @@
-"""simulation."""
+"""Mixtures and conversations from single voices: who is drawn, at which level, in which room."""

@@ -80,6 +80,8 @@ class SimulationRecipe:
                 raise ConfigError(f"{name} is [{low}, {high}]; the lower bound comes first")
         self._check_pairs()
         if self.conversation is not None:
+            if self.targets != "reverberant":
+                raise ConfigError(f"targets are {self.targets!r}, but the talkers of a conversation keep their rooms")
             self.conversation.check()
 
     def _check_pairs(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from unmingle.errors import MissingExtraError
+from unmingle.errors import ConfigError, MissingExtraError
 from unmingle.simulation.mixing import Signal
 
 EARLY_MS = 50.0  # reflections up to here help a listener; the usual boundary of speech intelligibility (C50)
@@ -33,6 +33,14 @@ class RoomSettings:
     height: tuple[float, float] = (2.4, 3.5)
     rt60: tuple[float, float] = (0.15, 0.5)
     distance: tuple[float, float] = (0.5, 2.5)
+
+    def __post_init__(self) -> None:
+        """Refuse ranges the wrong way round, and rooms of no size."""
+        for name, (low, high) in vars(self).items():
+            if not 0 < low <= high:
+                raise ConfigError(
+                    f"room.{name} is [{low}, {high}], but a range is above 0 and the lower bound comes first"
+                )
 
 
 def draw_room(

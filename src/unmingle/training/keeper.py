@@ -116,7 +116,7 @@ class RunKeeper:
         self._losses.append(loss)
         every = self._settings.log_steps
         if self.standing.step % every == 0 or math.isnan(self._recent_loss):
-            self._recent_loss = float(torch.stack(self._losses[-every:]).mean())
+            self._recent_loss = _mean(self._losses[-every:])
             if self._journal is not None:
                 self._journal.step(self.standing.step, loss=self._recent_loss, rate=self.rate(), norm=norm)
 
@@ -186,7 +186,7 @@ class RunKeeper:
     def _write_line(self, found: Validation | None) -> None:
         seconds = self._seconds(self.standing) - self._seconds(self._since)
         speed = seconds / max(1e-9, 60 * (self.standing.minutes - self._since.minutes))
-        loss = float(torch.stack(self._losses).mean()) if self._losses else math.nan
+        loss = _mean(self._losses)
         if self._journal is not None:
             self._journal.validation(self.standing, found, loss=loss, rate=self.rate(), speed=speed)
         self._since, self._losses = self.standing, []
@@ -213,3 +213,9 @@ class RunKeeper:
 
     def _seconds(self, standing: Standing) -> float:
         return standing.samples / self.recipe.data.sample_rate
+
+
+def _mean(losses: Sequence[Tensor]) -> float:
+    """Over the steps whose loss was a number; those of the others were skipped."""
+    known = torch.stack(list(losses)) if losses else torch.zeros(0)
+    return float(known[known.isfinite()].mean())  # NaN of none

@@ -12,7 +12,8 @@ from torch import nn
 from unmingle.training.muon import MuonAndAdam
 from unmingle.training.settings import ScheduleSettings, TrainingSettings
 
-# A gain is a relative one, as in torch's ReduceLROnPlateau.
+# A gain is a relative one, a share of the best loss whatever its sign; torch's ReduceLROnPlateau takes the share of a
+# negative loss the other way, so that any loss a little above the best would count as a gain.
 PLATEAU_THRESHOLD = 1e-4
 
 

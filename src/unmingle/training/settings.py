@@ -8,6 +8,13 @@ from typing import Literal
 from unmingle.errors import ConfigError
 
 
+def _at_least(where: str, settings: object, least: float, *names: str) -> None:
+    for name in names:
+        value = getattr(settings, name)
+        if value is not None and value < least:
+            raise ConfigError(f"{where}.{name} is {value}, but must be {least} or more")
+
+
 @dataclass(frozen=True)
 class LossSettings:
     """What is minimised: minus the mean score of the best assignment of estimates to sources, in dB.
@@ -27,6 +34,10 @@ class LossSettings:
     drop_above_db: float | None = None
     clamp_db: float | None = None
     ordered_steps: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse limits that mean nothing."""
+        _at_least("training.loss", self, 0, "ordered_steps", "clamp_db")
 
 
 @dataclass(frozen=True)
@@ -52,6 +63,15 @@ class ScheduleSettings:
     patience: int = 15
     tail_from: float = 0.65
     floor: float = 0.02
+
+    def __post_init__(self) -> None:
+        """Refuse curves that cannot be followed."""
+        where = "training.schedule"
+        _at_least(where, self, 0, "warmup_steps", "patience", "factor", "floor", "tail_from")
+        _at_least(where, self, 1, "every_epochs")
+        for name in ("factor", "floor"):
+            if getattr(self, name) > 1:
+                raise ConfigError(f"{where}.{name} is {getattr(self, name)}, but must be 1 or less")
 
 
 @dataclass(frozen=True)
@@ -130,10 +150,12 @@ class TrainingSettings:
     def __post_init__(self) -> None:
         """Refuse numbers no run can be made with."""
         counts = ("epoch_steps", "max_steps", "max_epochs", "validate_steps", "checkpoint_steps", "n_threads")
-        for name in (*counts, "lr", "clip_norm", "max_minutes", "stop_patience", "log_steps", "n_devices"):
+        minutes = ("max_minutes", "validate_minutes", "checkpoint_minutes")
+        for name in (*counts, *minutes, "lr", "clip_norm", "stop_patience", "log_steps", "n_devices"):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ConfigError(f"training.{name} is {value}, but must be above 0")
+        _at_least("training", self, 0, "weight_decay", "n_examples")
         if not 0 <= self.ema_decay < 1:
             raise ConfigError(f"training.ema_decay is {self.ema_decay}, but must be 0 or more and below 1")
         if self.schedule.kind == "cosine_tail" and not (self.max_steps or self.max_epochs or self.max_minutes):

@@ -30,8 +30,8 @@ def first_network(recipe: Recipe) -> SeparationModel:
 
     Raises:
         CheckpointError: `training.init_from` or `training.lip_reader` does not fit the network.
-        ConfigError: `training.init_partly` or `init_wider` without `init_from`, or both of them; a lip reader that is
-            missing.
+        ConfigError: `training.init_partly` or `init_wider` without `init_from`, or both of them; a network that cannot
+            grow; a lip reader that is missing.
         MissingFileError: a file that the recipe names is not there.
     """
     training = recipe.training
@@ -97,6 +97,11 @@ def _place_inside(network: SeparationModel, narrow: SeparationModel, *, where: s
         raise ConfigError(
             f"training.init_wider is set, for {config.family} from {given.family}; only A-FRCNN and TDANet can grow, "
             "each from its own family"
+        )
+    if isinstance(config, AFRCNNConfig) and config.unfolding == "CC":
+        raise ConfigError(
+            "training.init_wider is set, but with unfolding 'CC' the initial map and the last one share the joining "
+            "convolution's inputs, where new channels would come between them; only 'SC' and 'DC' can grow"
         )
     wanted = config_to_dict(config)
     differing = {name: value for name, value in config_to_dict(given).items() if wanted[name] != value}

@@ -23,7 +23,6 @@ from torch import Tensor
 
 from unmingle.audio.temporary import whole
 from unmingle.data.batch import Batch, BatchSource
-from unmingle.data.dataset import ManifestBatches
 from unmingle.data.loader import training_batches, training_loader, validation_batches
 from unmingle.errors import ConfigError, MissingExtraError
 from unmingle.layers.conv import OverlapAdd, Pointwise
@@ -119,8 +118,8 @@ def train(
 def _with_epochs(recipe: Recipe, batches: BatchSource) -> Recipe:
     """The recipe with its epochs counted in steps, and surely with an end."""
     settings = recipe.training
-    if settings.epoch_steps is None and isinstance(batches, ManifestBatches):
-        settings = replace(settings, epoch_steps=batches.steps_per_epoch)
+    if settings.epoch_steps is None:
+        settings = replace(settings, epoch_steps=getattr(batches, "steps_per_epoch", None))
     if settings.counts_epochs and settings.epoch_steps is None:
         raise ConfigError("the recipe counts in epochs, which dynamic mixing has none of; set training.epoch_steps")
     if settings.step_limit is None and settings.max_minutes is None and settings.stop_patience is None:
@@ -155,6 +154,10 @@ class _Training(LightningModule):
         super().__init__()
         self.automatic_optimization = False  # an infinite gradient skips the step, and the rate is set before each
         settings = keeper.recipe.training
+        unused = network.unused_parameters()
+        for name, parameter in network.named_parameters():
+            if name in unused:
+                parameter.requires_grad_(False)  # several processes would wait for its gradient
         self.network = network.train()
         self.average = average_of(network) if settings.ema_decay else None
         self.finished = False

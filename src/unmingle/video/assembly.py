@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from unmingle.audio.framing import runs_of_true
 from unmingle.video.detection import Floats
 from unmingle.video.mesh import eye_distance, mouth_opening
 from unmingle.video.mouth import believable, mouth_squares, squares_from_boxes
@@ -30,7 +31,7 @@ def face_track(name: str, trail: Trail, n_frames: int) -> FaceTrack:
     sure = believable(seen_points, seen_boxes)
     opening = np.full(n_frames, np.nan, np.float32)
     mouths = squares_from_boxes(boxes)
-    for start, end in stretches(present):
+    for start, end in runs_of_true(present):
         inside = sure & (ticks >= start) & (ticks < end)
         if inside.any():
             points = _interpolated(ticks[inside], seen_points[inside], np.arange(start, end))
@@ -52,12 +53,6 @@ def mean_eye_distance(trail: Trail) -> float:
     known = eye_distance(trail.points)
     known = known[~np.isnan(known)]
     return float(known.mean()) if known.size else float("nan")
-
-
-def stretches(present: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """(start, end) of the runs of True."""
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], present, [False]))))
-    return [(int(start), int(end)) for start, end in edges.reshape(-1, 2)]
 
 
 def held(values: Floats, present: NDArray[np.bool_]) -> Floats:

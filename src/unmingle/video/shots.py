@@ -32,11 +32,12 @@ class Shots:
         self.setting = 0
         self.still = True
         self._first: Floats | None = None
-        self._views: dict[int, Floats] = {}  # the latest view of each setting
+        self._views: dict[int, Floats] = {}  # the latest view of each setting, the latest seen last
         self._clocks: dict[int, int] = {}
 
     @property
     def clock(self) -> int:
+        """See the class."""
         return self._clocks.get(self.setting, 0)
 
     def look(self, tick: int, picture: Picture) -> None:
@@ -50,14 +51,16 @@ class Shots:
         if before is not None and _is_cut(before, view):
             self.cuts.append(tick)
             self.setting = self._returned(view)
+        self._views.pop(self.setting, None)
         self._views[self.setting] = view
+        if len(self._views) > _REMEMBERED:
+            del self._views[next(iter(self._views))]
         self._clocks[self.setting] = self.clock + 1
 
     def _returned(self, view: Floats) -> int:
-        known = list(self._views.items())[-_REMEMBERED:]
-        distances = [(float(np.abs(view - other).mean()), setting) for setting, other in known]
+        distances = [(float(np.abs(view - other).mean()), setting) for setting, other in self._views.items()]
         distance, setting = min(distances)
-        return setting if distance < _SAME_SETTING else len(self._views)
+        return setting if distance < _SAME_SETTING else len(self._clocks)
 
 
 def _is_cut(before: Floats, view: Floats) -> bool:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from unmingle.audio.framing import runs_of_true
+
 CLOCK_RATE = 25.0
 """Ticks per second of the clock that faces are kept on; tick 0 is the first sample of the sound."""
 
@@ -40,8 +42,7 @@ class FaceTrack:
     @property
     def intervals(self) -> list[tuple[float, float]]:
         """When the face is seen: (start, end) in seconds, in order."""
-        edges = np.flatnonzero(np.diff(np.concatenate(([False], self.present, [False]))))
-        return [(float(start) / CLOCK_RATE, float(end) / CLOCK_RATE) for start, end in edges.reshape(-1, 2)]
+        return [(start / CLOCK_RATE, end / CLOCK_RATE) for start, end in runs_of_true(self.present)]
 
     @property
     def seconds(self) -> float:

@@ -1,1 +1,1 @@
-"""weights."""
+"""The bundled weights, a `NAME.safetensors` each, with their cards."""

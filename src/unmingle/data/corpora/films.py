@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from unmingle.audio.io import read_audio
 from unmingle.audio.resample import resample
-from unmingle.data.crops import SIDE, Crops, crops_shape, frames_of, read_crops, write_crops
+from unmingle.data.crops import FRAME_RATE, SIDE, Crops, crops_shape, frames_of, read_crops, write_crops
 from unmingle.data.files import write_text_atomically, write_wav16
 from unmingle.errors import AudioReadError, FaceError, MissingFileError, ShapeError, VideoReadError
 from unmingle.simulation.mixing import INT16_STEPS, on_int16_grid
@@ -198,7 +198,7 @@ def _cut_by_landmarks(path: Path, landmarks: Path, n_frames: int) -> Crops:
     squares = mouth_squares(points)
     crops = np.zeros((n_frames, SIDE, SIDE), np.uint8)
     shown = np.zeros(n_frames, bool)
-    for tick, _, picture in frames_at(path, SAMPLE_RATE / 640):
+    for tick, _, picture in frames_at(path, FRAME_RATE):
         if tick >= n_frames:
             break
         crops[tick], shown[tick] = cut_mouth(picture, squares[tick]), True
