@@ -58,6 +58,12 @@ def test_input_of_every_published_rank_is_compared(network, tmp_path, shape):
     assert verdict.max_abs_error < 1e-6
 
 
+def test_networks_that_keep_the_batch_axis_of_a_single_mixture_are_compared(network, tmp_path):
+    tensors = contents(network, (900,))
+    tensors["output"] = tensors["output"].unsqueeze(0)
+    assert check.check_file(write(tmp_path / "v.safetensors", tensors)).ok
+
+
 @pytest.mark.parametrize("prefix", ["module.their.", "audio_model.their.", "audio_model.module.their."])
 def test_wrapper_prefixes_do_not_matter(network, tmp_path, prefix):
     assert check.check_file(write(tmp_path / "v.safetensors", contents(network, prefix=prefix))).ok

@@ -56,7 +56,7 @@ def write(part: str, samples: np.ndarray, rate: int = 8000) -> Callable[[Path], 
     [
         (lambda split: (split / "s2" / "a_b.wav").unlink(), "source 2: .*a_b.wav"),
         (lambda split: (split / "mix" / "a_b.wav").write_text("text"), "mixture: .*a_b.wav"),
-        (write("s1", np.zeros(8000), 16_000), "source 1: .* is at 16000 Hz, the manifest says 8000 Hz"),
+        (write("s1", np.zeros(8000), 16_000), "source 1: .* is at 16000 Hz, wanted 8000 Hz"),
         (write("s1", np.zeros((8000, 2))), "has 2 channels"),
         (write("s2", np.zeros(7999)), "source 2 has 7999 samples, the mixture has 8000"),
         (write("mix", np.full(8000, np.nan)), "NaN or infinite"),

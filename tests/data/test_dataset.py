@@ -63,7 +63,7 @@ def test_normalized_mixtures_have_no_mean_and_unit_deviation(manifest: Path) -> 
 
 
 def test_another_rate_is_refused(manifest: Path) -> None:
-    with pytest.raises(SampleRateError, match="at 8000 Hz but 16000 Hz"):
+    with pytest.raises(SampleRateError, match="at 8000 Hz, wanted 16000 Hz"):
         ManifestDataset(read_manifest(manifest), sample_rate=16_000)[0]
 
 

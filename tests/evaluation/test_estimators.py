@@ -119,7 +119,7 @@ def test_a_missing_estimate_is_named_before_anything_is_scored(tmp_path, entries
 def test_estimates_of_another_rate_or_length_are_refused(tmp_path, utterance):
     names = ["m0_spk1.wav", "m0_spk2.wav"]
     write_estimates(tmp_path / "slow", names, utterance.sources.numpy(), sample_rate=16_000)
-    with pytest.raises(SampleRateError, match="is at 16000 Hz but its mixture is at 8000 Hz"):
+    with pytest.raises(SampleRateError, match="is at 16000 Hz, wanted 8000 Hz"):
         FileEstimator(tmp_path / "slow")(utterance)
     write_estimates(tmp_path / "short", names, utterance.sources.numpy()[:, :-1])
     with pytest.raises(ShapeError, match="3999 samples but its mixture has 4000"):

@@ -68,5 +68,7 @@ def test_an_item_begins_anew_and_a_bounded_state_does_not_grow():
 def test_only_a_causal_one_streams():
     with pytest.raises(ConfigError, match="only a causal one"):
         build_model(TFGridNetConfig(**SIZES)).init_state(1)
+    with pytest.raises(ConfigError, match="at most half the window"):
+        build_model(TFGridNetConfig(**{**SIZES, "hop": SIZES["window"] // 2 + 1}, causal=True)).init_state(1)
     assert PRESETS["tfgridnet"].latency is None
     assert PRESETS["tfgridnet-causal"].latency == 64

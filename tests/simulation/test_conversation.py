@@ -95,8 +95,8 @@ def test_a_simulated_conversation_adds_up_and_is_a_function_of_its_number() -> N
 
 
 def test_turns_are_told_as_rttm() -> None:
-    lines = to_rttm([Turn(1, 500, 1500)], name="talk", talkers=["anna", "berta"], sample_rate=RATE)
-    assert lines == "SPEAKER talk 1 0.500 1.500 <NA> <NA> berta <NA> <NA>\n"
+    lines = to_rttm([Turn(1, 500, 1500)], name="talk", talkers=["anna", "berta b"], sample_rate=RATE)
+    assert lines == "SPEAKER talk 1 0.500 1.500 <NA> <NA> berta_b <NA> <NA>\n"
 
 
 @pytest.mark.parametrize("wrong", [{"talkers": (0, 2)}, {"overlap": (0.4, 0.1)}, {"overlap": (0.1, 0.9)}])

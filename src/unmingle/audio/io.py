@@ -17,9 +17,9 @@ import soundfile as sf
 from unmingle.audio import containers, integrity
 from unmingle.audio.framing import Samples
 from unmingle.audio.writing import AudioWriter
-from unmingle.errors import AudioReadError, MissingFileError
+from unmingle.errors import AudioReadError, MissingFileError, SampleRateError, ShapeError
 
-__all__ = ["Audio", "AudioInfo", "AudioReader", "AudioWriter", "probe", "read_audio"]
+__all__ = ["Audio", "AudioInfo", "AudioReader", "AudioWriter", "probe", "read_audio", "read_mono"]
 
 _UNKNOWN_FRAMES = 2**62  # libsndfile's way of saying that it cannot know
 
@@ -79,6 +79,23 @@ def read_audio(path: str | Path) -> Audio:
         blocks = list(reader.blocks(1 << 16))
         samples = np.concatenate(blocks, axis=1) if blocks else np.zeros((reader.channels, 0), np.float32)
         return Audio(samples, reader.sample_rate)
+
+
+def read_mono(path: str | Path, *, sample_rate: int) -> Samples:
+    """Read a file of a mixture, (time,): one channel at the rate that its manifest says.
+
+    Raises:
+        MissingFileError, AudioReadError: as `read_audio`.
+        SampleRateError, ShapeError: another rate, several channels.
+    """
+    audio = read_audio(path)
+    if audio.sample_rate != sample_rate:
+        raise SampleRateError(
+            f"{path} is at {audio.sample_rate} Hz, wanted {sample_rate} Hz, as its recipe or manifest says; resample it"
+        )
+    if len(audio.samples) != 1:
+        raise ShapeError(f"{path} has {len(audio.samples)} channels, wanted 1; choose one and save it")
+    return audio.samples[0]
 
 
 class AudioReader:

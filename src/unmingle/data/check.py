@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from unmingle.audio.io import read_audio
+from unmingle.audio.io import read_mono
 from unmingle.data.crops import FRAME_RATE, SIDE, crops_shape, require_length
 from unmingle.data.manifest import Entry, read_manifest
-from unmingle.errors import AudioReadError, MissingFileError, OutputError, ShapeError, VideoReadError
+from unmingle.errors import MissingFileError, ShapeError, UnmingleError, VideoReadError
 from unmingle.simulation.mixing import level_db, ratio_db
 
 EXPLAINED_DB = -40.0  # what the sources (and noise) leave of a mixture they add up to: 16-bit rounding and less
@@ -134,18 +134,14 @@ def _check(entry: Entry) -> tuple[int, bool, list[Problem]]:
 def _read(path: Path, sample_rate: int) -> tuple[Samples, str | None]:
     nothing = np.zeros(0, np.float32)
     try:
-        audio = read_audio(path)
-    except (MissingFileError, AudioReadError, OutputError) as error:
+        samples = read_mono(path, sample_rate=sample_rate)
+    except UnmingleError as error:
         return nothing, str(error)
-    if audio.sample_rate != sample_rate:
-        return nothing, f"{path} is at {audio.sample_rate} Hz, the manifest says {sample_rate} Hz"
-    if len(audio.samples) != 1:
-        return nothing, f"{path} has {len(audio.samples)} channels, wanted 1"
-    if not audio.samples.size:
+    if not samples.size:
         return nothing, f"{path} holds no samples"
-    if not np.isfinite(audio.samples).all():
+    if not np.isfinite(samples).all():
         return nothing, f"{path} holds NaN or infinite samples"
-    return audio.samples[0], None
+    return samples, None
 
 
 def _face(path: Path, n_samples: int, sample_rate: int) -> str | None:

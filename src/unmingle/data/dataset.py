@@ -9,12 +9,12 @@ from typing import overload
 import numpy as np
 from torch.utils.data import Dataset
 
-from unmingle.audio.io import probe, read_audio
+from unmingle.audio.io import probe, read_mono
 from unmingle.data.batch import Batch, Samples, batch_of
 from unmingle.data.dynamic import DynamicMixing
 from unmingle.data.manifest import Entry
 from unmingle.data.settings import DataSettings, MixingSettings
-from unmingle.errors import ConfigError, ManifestError, SampleRateError, ShapeError
+from unmingle.errors import ConfigError, ManifestError, ShapeError
 
 _PERMUTATIONS = 0x5065726D  # keeps the order of an epoch apart from the cuts in it
 
@@ -77,22 +77,11 @@ def read_entry(entry: Entry, *, sample_rate: int) -> tuple[Samples, Samples]:
         SampleRateError: a file is at another rate.
         ShapeError: a file has several channels, or another length than the mixture.
     """
-    signals = [_read_mono(path, sample_rate) for path in (entry.mixture, *entry.sources)]
+    signals = [read_mono(path, sample_rate=sample_rate) for path in (entry.mixture, *entry.sources)]
     lengths = {len(signal) for signal in signals}
     if len(lengths) > 1:
         raise ShapeError(f"mixture {entry.id}: its files have different lengths, {sorted(lengths)} samples")
     return signals[0], np.stack(signals[1:])
-
-
-def _read_mono(path: object, sample_rate: int) -> Samples:
-    audio = read_audio(str(path))
-    if audio.sample_rate != sample_rate:
-        raise SampleRateError(
-            f"{path} is at {audio.sample_rate} Hz but {sample_rate} Hz was asked for; prepare the corpus at that rate"
-        )
-    if len(audio.samples) != 1:
-        raise ShapeError(f"{path} has {len(audio.samples)} channels; mixtures and sources have one")
-    return audio.samples[0]
 
 
 def _length(entry: Entry) -> int:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from unmingle.audio.io import read_audio
-from unmingle.errors import ManifestError, SampleRateError, ShapeError
+from unmingle.audio.io import read_mono
+from unmingle.errors import ManifestError, ShapeError
 
 if TYPE_CHECKING:
     from unmingle.data.manifest import Entry
@@ -68,14 +68,9 @@ def read_channel(path: Path, *, sample_rate: int, time: int | None = None) -> Te
     Raises:
         SampleRateError, ShapeError: it is not.
     """
-    audio = read_audio(path)
-    channels, found = audio.samples.shape
-    if audio.sample_rate != sample_rate:
-        raise SampleRateError(
-            f"{path} is at {audio.sample_rate} Hz but its mixture is at {sample_rate} Hz; resample it"
+    samples = read_mono(path, sample_rate=sample_rate)
+    if time is not None and len(samples) != time:
+        raise ShapeError(
+            f"{path} has {len(samples)} samples but its mixture has {time}; cut or pad it to the same length"
         )
-    if channels != 1:
-        raise ShapeError(f"{path} has {channels} channels; scores compare single channels, so choose one and save it")
-    if time is not None and found != time:
-        raise ShapeError(f"{path} has {found} samples but its mixture has {time}; cut or pad it to the same length")
-    return torch.from_numpy(audio.samples[0])
+    return torch.from_numpy(samples)

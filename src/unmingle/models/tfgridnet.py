@@ -119,10 +119,15 @@ class TFGridNet(FrameStreamingModel):
         """The state before the first sample.
 
         Raises:
-            ConfigError: the network is not causal.
+            ConfigError: the network is not causal, or its frames overlap by less than half.
         """
         if not isinstance(self.encoder, CausalConv2d) or not isinstance(self.decoder, CausalConv2d):
             raise ConfigError("this TF-GridNet hears the whole mixture before it answers; only a causal one streams")
+        if 2 * self.config.hop > self.config.window:
+            raise ConfigError(
+                f"this TF-GridNet has a hop of {self.config.hop} samples and a window of {self.config.window}; it "
+                "streams with a hop of at most half the window"
+            )
         network = NetworkState(
             encoder=self.encoder.init_state(batch, self.config.n_bins),
             blocks=tuple(block.init_state(batch, reach=REACH) for block in self._chain),

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from unmingle.errors import ConfigError
 from unmingle.simulation.mixing import Signal, rms
 from unmingle.simulation.rooms import reverberate
+from unmingle.voices import rttm
 
 _FADE_SECONDS = 0.02  # at the ends of a turn, which may be cut out of a sentence
 _TALKATIVE = (0.5, 1.5)  # how often a talker takes the turn, relative to the others
@@ -154,9 +155,8 @@ def speak(
 
 def to_rttm(turns: Sequence[Turn], *, name: str, talkers: Sequence[str], sample_rate: int) -> str:
     """The turns as lines of the Rich Transcription Time Marked format."""
-    lines = [
-        f"SPEAKER {name} 1 {turn.start / sample_rate:.3f} {turn.length / sample_rate:.3f} <NA> <NA> "
-        f"{talkers[turn.talker]} <NA> <NA>\n"
+    spoken = [
+        rttm.Turn(turn.start / sample_rate, turn.stop / sample_rate, "_".join(talkers[turn.talker].split()))
         for turn in turns
     ]
-    return "".join(lines)
+    return rttm.to_rttm(spoken, stem=name)
