@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from unmingle.audio.levels import gain_from_db
 from unmingle.data.batch import Batch, batch_of
 from unmingle.data.rooms import RoomBank
 from unmingle.data.settings import DataSettings
@@ -142,7 +143,7 @@ class DynamicMixing:
         if ease == 0 and rng.random() < settings.noise_share:
             mixture = mixture + self._noise(rng, mixture, speakers)
         level = rng.uniform(*settings.mixture_rms_db)
-        scale = 10 ** (level / 20) / max(rms(mixture), SILENT_RMS)
+        scale = gain_from_db(level) / max(rms(mixture), SILENT_RMS)
         return Mixed((mixture * scale).astype(np.float32), (wanted * scale).astype(np.float32), list(places))
 
     def is_mixed_gender(self, number: int, *, step: int = 0) -> bool | None:

@@ -17,18 +17,14 @@ from pathlib import Path
 import numpy as np
 
 from unmingle._version import __version__
-from unmingle.audio.formats import choose_subtype
 from unmingle.audio.framing import Samples
-from unmingle.audio.io import AudioReader
 from unmingle.audio.levels import FLOOR_DBFS
-from unmingle.audio.resample import StreamResampler, check_sample_rate
-from unmingle.audio.survey import Downmix, Survey, plan_downmix, survey
 from unmingle.inference import engine
-from unmingle.inference.handle import Model
 from unmingle.inference.inputs import Job
 from unmingle.inference.jobs import Settings
 from unmingle.inference.report import Progress, SeparationOptions, SeparationReport, Track
 from unmingle.inference.routing import Routing
+from unmingle.inference.source import Source
 from unmingle.inference.store import TrackStore
 from unmingle.inference.trackfiles import TrackFiles, track_paths
 from unmingle.panel import agreement
@@ -61,11 +57,11 @@ def separate_by_lips(
         OutputError: the tracks cannot be written.
     """
     listener = LipListener(settings.model)
-    source = _Sound(job.source)
+    source = Source(job.source, settings.model, beyond="belongs to no face and is left out")
     names = [face.name for face in seen.tracks]
     with ExitStack() as stack:
         mixture = stack.enter_context(TrackStore.beside(folder / "mixture.part", 1))
-        source.resample(settings.model.sample_rate, mixture)
+        source.resample(mixture)
         voices: list[TrackStore] = []
         for number, face in enumerate(seen.tracks):
             store = stack.enter_context(TrackStore.beside(folder / f"{face.name}.part", 1))
@@ -83,46 +79,8 @@ def separate_by_lips(
     return report, faces, [*_about_people(settings.options, len(faces)), *_about_absences(faces)]
 
 
-class _Sound:
-    """The sound of a video, looked through."""
-
-    recording: Survey
-    downmix: Downmix
-
-    def __init__(self, path: Path) -> None:
-        self.reader = AudioReader(path)
-        check_sample_rate(self.reader.sample_rate, name=str(path))
-        self.recording = survey(
-            self.reader.blocks(_PIECE),
-            sample_rate=self.reader.sample_rate,
-            channels=self.reader.channels,
-            name=str(path),
-        )
-        self.downmix = plan_downmix(self.recording)
-        self.mended = list(self.reader.notes)
-
-    @property
-    def seconds(self) -> float:
-        return self.recording.n_samples / self.recording.sample_rate
-
-    def resample(self, rate: int, store: TrackStore) -> None:
-        """Store the recording as one channel at another rate."""
-        down = StreamResampler(self.reader.sample_rate, rate, 1)
-        for block in self.reader.blocks(_PIECE):
-            store.append(down.push(self.downmix(block)[np.newaxis]))
-        store.append(down.push(np.zeros((1, 0), np.float32), last=True))
-
-    def conversions(self, model: Model) -> list[str]:
-        rate, wanted = self.reader.sample_rate, model.sample_rate
-        changed = [] if rate == wanted else [f"resampled from {rate} to {wanted} Hz for the model, and its tracks back"]
-        lost = [f"what is above {wanted // 2} Hz belongs to no face and is left out"] if rate > wanted else []
-        streams = self.reader.info.n_streams
-        first = [f"took the first of {streams} sound tracks in the file"] if streams > 1 else []
-        return [*first, *self.mended, *self.downmix.conversions, *changed, *lost]
-
-
 def _finish(
-    job: Job, settings: Settings, source: _Sound, together: TrackStore, names: Sequence[str], folder: Path
+    job: Job, settings: Settings, source: Source, together: TrackStore, names: Sequence[str], folder: Path
 ) -> SeparationReport:
     """Bring the voices to the recording's rate and into files."""
     options, rate = settings.options, source.recording.sample_rate
@@ -132,7 +90,7 @@ def _finish(
     with TrackFiles.open(
         paths,
         rate,
-        subtype=choose_subtype(source.reader.info.subtype),
+        subtype=source.subtype,
         format=job.format,
         overwrite=True,
         frames=source.recording.n_samples,
@@ -142,15 +100,9 @@ def _finish(
         def keep(piece: Samples) -> None:
             files.write(piece[: len(written)])
 
-        measures = engine.hand_out(
-            source.reader.blocks(_PIECE),
-            heard,
-            Routing.straight(len(names)),
-            source.recording,
-            source.downmix,
-            replace(options, keep_residual=True),  # what no face says is nobody's, and not to be shared out
-            sink=keep,
-        )
+        # What no face says is nobody's, and not to be shared out.
+        undivided = replace(options, keep_residual=True)
+        measures = source.hand_out(heard, Routing.straight(len(names)), undivided, sink=keep, progress=None)
         gains = engine.level_gains(measures, options)[: len(written)]
         missed = engine.missed_loudness(measures, options, gains, names=names)
         clipping = files.finish(gains)
@@ -160,8 +112,8 @@ def _finish(
         sample_rate=rate,
         n_samples=source.recording.n_samples,
         tracks=_tracks(written, paths, measures, gains, source.seconds),
-        conversions=source.conversions(settings.model),
-        warnings=[*source.reader.doubts, *source.downmix.warnings, *missed, *clipping],
+        conversions=source.conversions,
+        warnings=[*source.warnings, *missed, *clipping],
         settings=asdict(options),
     )
 

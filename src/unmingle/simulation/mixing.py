@@ -11,6 +11,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from unmingle.audio.levels import gain_from_db
+
 Signal = NDArray[np.floating[Any]]
 
 INT16_STEPS = 32_768
@@ -32,11 +34,6 @@ def ratio_db(signal: Signal, other: Signal) -> float:
     return level_db(signal) - level_db(other)
 
 
-def gain(decibels: float) -> float:
-    """The factor on samples that raises a level by so many dB."""
-    return float(10 ** (decibels / 20))
-
-
 def balanced_levels(differences_db: Sequence[float]) -> list[float]:
     """Levels of the sources, averaging 0 dB, from the level of the first source over each of the others.
 
@@ -49,7 +46,7 @@ def balanced_levels(differences_db: Sequence[float]) -> list[float]:
 def at_level(signal: Signal, decibels: float) -> Signal:
     """The signal scaled to a level. Silence stays as it is."""
     now = rms(signal)
-    return signal * (gain(decibels) / now) if now > 0 else signal
+    return signal * (gain_from_db(decibels) / now) if now > 0 else signal
 
 
 def fit_lengths(signals: Sequence[Signal], mode: Literal["min", "max"]) -> Signal:

@@ -9,13 +9,13 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from unmingle.audio.levels import gain_from_db
 from unmingle.errors import ConfigError
 from unmingle.simulation.conversation import ConversationSettings, Turn, plan_turns, speak
 from unmingle.simulation.mixing import (
     Signal,
     balanced_levels,
     fit_lengths,
-    gain,
     noise_at_snr,
     on_int16_grid,
     repeat_to,
@@ -107,7 +107,7 @@ class Simulator:
         in_room = rng.random() < recipe.room_share
         heard, wanted = self._through_room(rng, voices) if in_room else (voices, voices)
         # A voice is scaled by what is heard of it, before silence is appended: its level is that of its speech.
-        scales = [gain(level) / max(rms(voice), SILENT_RMS) for level, voice in zip(levels, heard, strict=True)]
+        scales = [gain_from_db(level) / max(rms(voice), SILENT_RMS) for level, voice in zip(levels, heard, strict=True)]
         heard = fit_lengths([scale * voice for scale, voice in zip(scales, heard, strict=True)], recipe.mode)
         wanted = fit_lengths([scale * voice for scale, voice in zip(scales, wanted, strict=True)], recipe.mode)
         noise, snr_db = self._noise(rng, heard.sum(0))
@@ -129,7 +129,7 @@ class Simulator:
             own = [turn for turn in turns if turn.talker == talker]
             draw = partial(self._stretch, rng, speaker)
             heard[talker] = speak(own, draw, length=length, sample_rate=rate, response=response)
-            heard[talker] *= np.float32(gain(levels[talker]))
+            heard[talker] *= np.float32(gain_from_db(levels[talker]))
             chosen.append(self.pool.utterances[self.pool.draw_utterance(rng, speaker)])
         noise, snr_db = self._noise(rng, heard.sum(0))
         made = self._finish(heard, heard, noise, tuple(chosen), tuple(levels), snr_db, in_room)
@@ -203,7 +203,7 @@ class Simulator:
     ) -> SimulatedMixture:
         """Bring to the level wanted, under full scale, and to 16 bits, so that the sum stays exact."""
         total = heard.sum(0) + (0 if noise is None else noise)
-        scale = gain(self.recipe.mixture_dbfs) / rms(total)
+        scale = gain_from_db(self.recipe.mixture_dbfs) / rms(total)
         parts = [heard, wanted, total] if noise is None else [heard, wanted, total, noise]
         scale = min(scale, PEAK / max(float(max(part.max(), -part.min())) for part in parts))
         noise16 = None if noise is None else on_int16_grid(noise * scale)
