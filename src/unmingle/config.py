@@ -104,8 +104,13 @@ def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> Values:
     return merged
 
 
-def override(values: Mapping[str, Any], overrides: Sequence[str]) -> Values:
+def override(values: Mapping[str, Any], overrides: Sequence[str], *, such_as: str = "training.lr=3e-4") -> Values:
     """Put `key.of.a.value=YAML` words, as given on a command line, on top of values.
+
+    Args:
+        values: what is there.
+        overrides: the words.
+        such_as: one of them, for the message.
 
     Raises:
         ConfigError: a word without `=`, or one that goes below a plain value.
@@ -113,7 +118,7 @@ def override(values: Mapping[str, Any], overrides: Sequence[str]) -> Values:
     for word in overrides:
         key, equals, text = word.partition("=")
         if not equals or not all(part.isidentifier() for part in key.split(".")):
-            raise ConfigError(f"{word!r} is not an override; write key=value, such as training.lr=3e-4")
+            raise ConfigError(f"{word!r} is not an override; write key=value, such as {such_as}")
         values = _set(values, key.split("."), _scalar(text), said=key)
     return dict(values)
 

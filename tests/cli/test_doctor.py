@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -84,3 +86,15 @@ def test_only_weights_that_are_there_are_named() -> None:
     names = doctor._weights().split(", ")
     assert names
     assert not set(names) & set(PRESETS)
+
+
+def test_a_microphone_without_its_library_is_advice(
+    cli: Cli, installed: dict[str, str | None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed["sounddevice"] = "0.5.6"
+    (tmp_path / "sounddevice.py").write_text("raise OSError('PortAudio library not found')")
+    monkeypatch.delitem(sys.modules, "sounddevice", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    ran = cli("doctor")
+    assert ran.code == 0
+    assert "libportaudio2" in ran.out

@@ -64,6 +64,10 @@ def test_nothing_is_overwritten_unasked_and_nothing_is_left_over(cli: Cli, panel
     (tmp_path / "panel_face3.png").write_text("of an earlier run, when there were three")
     assert cli("faces", panel, "-o", tmp_path, "--overwrite").code == 0
     assert not (tmp_path / "panel_face3.png").exists()
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "panel_face3.png").write_text("mine")
+    assert cli("faces", panel, "-o", tmp_path / "new").code == 0
+    assert (tmp_path / "new" / "panel_face3.png").read_text() == "mine"
 
 
 def test_what_is_no_video_fails_in_one_line(cli: Cli, tmp_path: Path, recording: Path) -> None:

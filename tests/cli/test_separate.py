@@ -109,7 +109,9 @@ def test_tracks_are_written_in_the_format_asked_for(separate: Cli, recording: Pa
     assert sf.info(tmp_path / "out" / "talk_spk2.flac").format == "FLAC"
 
 
-@pytest.mark.parametrize("words", [("--format", "tape"), ("-n", "0"), ("--threads", "0"), ("--level", "loud")])
+@pytest.mark.parametrize(
+    "words", [("--format", "tape"), ("-n", "0"), ("--threads", "0"), ("--level", "loud"), ("--level", "5")]
+)
 def test_an_impossible_value_is_misuse(separate: Cli, recording: Path, words: tuple[str, str]) -> None:
     ran = separate(recording, *words)
     assert (ran.code, ran.out) == (2, "")
@@ -145,7 +147,7 @@ def test_a_voice_that_is_not_heard_is_told_with_its_likeness(separate: Cli, tmp_
 
 def test_only_a_voice_that_is_enrolled_can_be_wanted(separate: Cli, recording: Path) -> None:
     ran = separate(recording, "--only", "bob")
-    assert ran.code == 1
+    assert ran.code == 2
     assert "nobody is enrolled" in ran.err
 
 

@@ -1,6 +1,7 @@
 """`unmingle stream`: pipes, files, messages."""
 
 import io
+import json
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -150,6 +151,15 @@ def test_devices_are_listed(cli, monkeypatch):
     ran = cli("stream", "--list-devices")
     assert ran.code == 0
     assert ran.out.splitlines()[1].split() == ["0", "Headset", "1", "16000"]
+    assert json.loads(cli("stream", "--list-devices", "--json").out) == [
+        {"number": 0, "name": "Headset", "channels": 1, "sample_rate": 16000}
+    ]
+
+
+def test_a_file_is_no_folder_for_voices(cli, live, recording):
+    ran = cli("stream", recording, "-m", live, "--no-pace", "-o", recording)
+    assert ran.code == 1
+    assert "is a file, not a folder" in ran.err
 
 
 def test_a_model_is_asked_for_where_none_that_streams_is_bundled(cli, tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -45,3 +46,12 @@ def test_cuts_without_separate_sources_are_refused(entries: list[Entry]) -> None
         from_lhotse([first.mix(second)])
     with pytest.raises(ManifestError, match="part of its recording"):
         from_lhotse([first.truncate(duration=0.5)])
+
+
+@pytest.mark.parametrize("text", ['{"id": "x", "type": "nothing"}\n', "no json"])
+def test_what_lhotse_cannot_read_is_one_error(text: str, tmp_path: Path) -> None:
+    whole = gzip.compress(text.encode())
+    for content in (whole, whole[:-9]):
+        (tmp_path / "cuts.jsonl.gz").write_bytes(content)
+        with pytest.raises(ManifestError, match=r"cuts\.jsonl\.gz cannot be read as Lhotse cuts"):
+            read_manifest(tmp_path / "cuts.jsonl.gz")

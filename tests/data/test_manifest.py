@@ -38,7 +38,7 @@ def test_every_key_of_the_format_survives(tmp_path: Path) -> None:
         "noise": "noise/a.wav",
         "video": ["v/1.mp4", "../elsewhere/2.mp4"],
         "speakers": ["Åsa", "Бен"],
-        "text": ["one", "two"],
+        "text": ["one\u2028line", "two\x85"],
         "pair": "MF",
         "levels": {"deep": [1, None]},
     }
@@ -96,6 +96,8 @@ def test_nothing_half_written_is_left(tmp_path: Path) -> None:
     [
         ({"id": 3}, "line 1: wanted a text under 'id', got 3"),
         ({"sample_rate": "8000"}, "wanted a whole number under 'sample_rate'"),
+        ({"sample_rate": 0}, "wanted a rate in Hz under 'sample_rate', got 0"),
+        ({"sample_rate": True}, "wanted a rate in Hz under 'sample_rate', got True"),
         ({"mixture": None}, "wanted a text under 'mixture'"),
         ({"sources": "s1.wav"}, "wanted a list of paths under 'sources'"),
         ({"sources": []}, "`sources` is empty"),

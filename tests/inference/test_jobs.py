@@ -80,6 +80,15 @@ def test_nothing_is_replaced_unless_asked_for(job: Job, there: str) -> None:
     assert names(job.out_dir) == COMPLETE
 
 
+def test_a_folder_in_the_place_of_the_report_is_refused_before_the_tracks_are_replaced(job: Job) -> None:
+    job.sidecar.mkdir(parents=True)
+    old = job.out_dir / COMPLETE[-1]
+    old.write_text("mine")
+    with pytest.raises(OutputError, match="is a folder"):
+        run_job(job, Settings(MODEL, overwrite=True))
+    assert old.read_text() == "mine"
+
+
 def test_overwriting_leaves_nothing_of_the_separation_before(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     run_job(job, Settings(MODEL))
     said = json.loads(job.sidecar.read_text())

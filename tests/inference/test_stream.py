@@ -193,6 +193,13 @@ def test_a_tensor_in_gives_a_tensor(model):
     assert out.dtype == torch.float32
 
 
+def test_the_end_is_of_the_kind_that_was_pushed(model):
+    stream = Stream(model, sample_rate=8_000)
+    assert isinstance(stream.flush(), np.ndarray)
+    stream.reset()
+    assert isinstance(torch.cat([stream.push(torch.zeros(500)), stream.flush()], dim=1), torch.Tensor)
+
+
 def test_a_model_that_does_not_stream_is_refused():
     offline = TDANetConfig(sample_rate=8000, window_ms=4, channels=8, hidden=16, depth=3, n_iterations=2)
     published = TFACMConfig(**{**vars(CONFIG), "form": "published", "attn_context": None})

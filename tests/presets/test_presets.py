@@ -6,6 +6,7 @@ import pytest
 
 from unmingle.errors import ConfigError, UnknownModelError
 from unmingle.presets import CONFIGS, PRESETS, TDANetConfig, config_from_dict, config_to_dict, find_preset
+from unmingle.presets.counts import PARAMETERS
 
 
 def test_presets_are_read_without_torch():
@@ -94,3 +95,13 @@ def test_a_tdanet_that_cannot_be_built_is_refused(changes, message):
 def test_a_window_in_milliseconds_becomes_samples_as_published(sample_rate, window_ms, window, n_basis):
     config = TDANetConfig(sample_rate=sample_rate, window_ms=window_ms)
     assert (config.window, config.hop, config.n_basis) == (window, window // 4, n_basis)
+
+
+def test_the_listed_counts_are_those_of_the_networks():
+    import torch
+
+    from unmingle.metrics.cost import count_parameters
+    from unmingle.models import build_model
+
+    with torch.device("meta"):
+        assert {name: count_parameters(build_model(config)) for name, config in PRESETS.items()} == PARAMETERS

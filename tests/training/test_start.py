@@ -10,7 +10,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from fakes import recipe
 
 from unmingle.checkpoint import save_checkpoint
-from unmingle.errors import CheckpointError, ConfigError
+from unmingle.errors import CheckpointError, ConfigError, UnknownModelError
+from unmingle.inference import handle
 from unmingle.models import build_model
 from unmingle.presets import AFRCNNConfig, TDANetConfig
 from unmingle.training.start import first_network
@@ -57,6 +58,15 @@ def test_every_step_of_an_untied_network_begins_with_the_one_block(tmp_path):
     save_checkpoint(tmp_path / "untied.safetensors", untied, name="untied")
     with pytest.raises(CheckpointError, match="do not fit"):
         first_network(dataclasses.replace(recipe(init_from=str(tmp_path / "untied.safetensors")), model=config))
+
+
+def test_bundled_weights_are_known_by_name(two_voices, monkeypatch):
+    given, path = two_voices
+    monkeypatch.setattr(handle, "WEIGHTS", Path(path).parent)
+    state = first_network(recipe(init_from="two")).state_dict()
+    assert all(torch.equal(state[key], value) for key, value in given.items())
+    with pytest.raises(UnknownModelError, match="'three'"):
+        first_network(recipe(init_from="three"))
 
 
 def test_other_weights_are_refused_unless_a_part_is_asked_for(two_voices):

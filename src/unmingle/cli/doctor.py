@@ -12,6 +12,7 @@ import typer
 
 from unmingle._version import __version__
 from unmingle.cli.console import emit, emit_json, example, table
+from unmingle.errors import UnmingleError
 
 EXAMPLE = example("unmingle doctor", "unmingle doctor --json")
 
@@ -47,6 +48,7 @@ def doctor(
     parts = {name: _try(probe) for name, probe in _PARTS.items()}
     advice = [
         *_advice(packages),
+        *_about_microphone(packages),
         *(f"{name} does not work: {found}" for name, (works, found) in parts.items() if not works),
     ]
     if as_json:
@@ -112,6 +114,17 @@ def _advice(packages: list[Package]) -> Iterator[str]:
             lacking.setdefault(one.extra, []).append(one.name)
     for extra, names in lacking.items():
         yield f"For `{extra}` ({', '.join(names)} missing or too old), run: pip install 'unmingle[{extra}]'"
+
+
+def _about_microphone(packages: list[Package]) -> Iterator[str]:
+    """What keeps the microphone from working although its package is there: nothing else wants PortAudio."""
+    from unmingle.audio.microphone import portaudio
+
+    if any(one.name == "sounddevice" and one.usable for one in packages):
+        try:
+            portaudio()
+        except UnmingleError as error:
+            yield str(error)
 
 
 def _try(probe: Callable[[], str]) -> tuple[bool, str]:

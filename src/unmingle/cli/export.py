@@ -24,7 +24,8 @@ def export(
     """Write a network as an ONNX graph from `mixture` (batch, time) to `estimates` (batch, n_src, time).
 
     Batch and time are dynamic. The file is compared with torch at three lengths and two batch sizes and gets its name
-    only when they agree. Tracing takes from one to several minutes, by the number of iterations.
+    only when they agree. Tracing takes from one to several minutes, by the number of iterations. Networks that stream
+    or watch cannot be exported yet.
     """
     from unmingle.export.onnx import export_onnx, require_target
     from unmingle.inference.handle import load_or_build

@@ -58,7 +58,7 @@ def _write(found: FaceReport, video: Path, listing: Path, pictures: list[Path], 
         write_picture(thumbnail, path, overwrite=overwrite)
     write_faces(found, listing, source=video.name, overwrite=overwrite)
     number = len(pictures) + 1
-    while (left_over := listing.parent / f"{video.stem}_face{number}.png").exists():  # of an earlier run
+    while overwrite and (left_over := listing.parent / f"{video.stem}_face{number}.png").exists():  # of an earlier run
         left_over.unlink()
         number += 1
 

@@ -67,7 +67,8 @@ def import_command(
     if output.exists() and not overwrite:
         raise OutputExistsError(f"{output} exists already; choose another name, or add --overwrite")
     given = {"form": form, "n_iterations": n_iterations, "sample_rate": sample_rate}
-    overrides = override({key: value for key, value in given.items() if value is not None}, settings or [])
+    given = {key: value for key, value in given.items() if value is not None}
+    overrides = override(given, settings or [], such_as="stride=1")
     found = read_import(checkpoint, overrides=overrides, lip_reading=lip_reading)
     metadata = {"licence": licence, "training_data": training_data, "source": source or checkpoint.name}
     save_checkpoint(output, found.model, name=name or output.stem, metadata=metadata, dtype=dtype.value)

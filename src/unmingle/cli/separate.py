@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from unmingle.cli.console import emit, emit_json, example, fail, note, progress, warn
+from unmingle.errors import ConfigError
 from unmingle.inference.report import MOST_SPEAKERS, SeparationOptions, TrackFormat
 
 if TYPE_CHECKING:
@@ -126,17 +127,20 @@ def separate(
     from unmingle.inference.jobs import Settings, choose_model
     from unmingle.panel.jobs import Looking
 
-    options = SeparationOptions(
-        twice=twice,
-        keep_residual=keep_residual,
-        gate=gate,
-        level_dbfs=level_dbfs,
-        loudness_lufs=loudness_lufs,
-        n_speakers=n_src,
-        max_speakers=max_speakers,
-        enroll=tuple(enroll or ()),
-        only=tuple(only or ()),
-    )
+    try:
+        options = SeparationOptions(
+            twice=twice,
+            keep_residual=keep_residual,
+            gate=gate,
+            level_dbfs=level_dbfs,
+            loudness_lufs=loudness_lufs,
+            n_speakers=n_src,
+            max_speakers=max_speakers,
+            enroll=tuple(enroll or ()),
+            only=tuple(only or ()),
+        )
+    except ConfigError as error:  # options that make no sense, alone or together
+        raise typer.BadParameter(str(error)) from error
     jobs = plan_jobs(inputs, out_dir=out_dir, format=format)
     chosen = _with_threads(
         choose_model(model, n_src=None if n_src == "auto" else n_src, device=device, seeing=faces != "off"), threads

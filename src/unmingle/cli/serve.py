@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import closing
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated
@@ -89,7 +90,7 @@ def serve(
         host=host,
         port=port,
         token=new_token() if token == _NEW else token or None,
-        max_upload_bytes=round(1e6 * max_upload_mb),
+        max_upload_bytes=_bytes(max_upload_mb),
         max_sound_seconds=60.0 * max_minutes,
         n_separations=separations,
         max_waiting=waiting,
@@ -102,6 +103,12 @@ def serve(
         grace_seconds=grace_seconds,
     )
     _run(settings, *_models(model, stream_model, device, threads), show_token=token == _NEW)
+
+
+def _bytes(megabytes: float) -> int:
+    if not math.isfinite(megabytes):
+        raise typer.BadParameter(f"got {megabytes}; wanted a number", param_hint="--max-upload-mb")
+    return round(1e6 * megabytes)
 
 
 def _require_packages() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unmingle.cli.console import emit, example, note, table, warn
+from unmingle.cli.console import emit, emit_json, example, note, table, warn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,6 +56,7 @@ def stream(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace tracks that are already there.")] = False,
     threads: Annotated[int, typer.Option("--threads", min=1, help="Processor threads to use.")] = 1,
     list_devices: Annotated[bool, typer.Option("--list-devices", help="Name the microphones, and leave.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --list-devices: print them as JSON.")] = False,
 ) -> None:
     """Separate live sound: from the microphone, from a pipe, or from a file as if it were live.
 
@@ -64,7 +65,7 @@ def stream(
     finished and kept.
     """
     if list_devices:
-        _list_devices()
+        _list_devices(as_json=as_json)
         return
     coding = _coding(format)
     if out_dir is None and sys.stdout.isatty():
@@ -171,6 +172,7 @@ def _sink(
     """Where voices go: files that appear when all is done, or stdout."""
     from unmingle.audio.pcm import encode
     from unmingle.audio.writing import AudioWriter
+    from unmingle.inference.trackfiles import folder
 
     if out_dir is None:
 
@@ -180,10 +182,9 @@ def _sink(
 
         yield write
         return
-    out_dir.mkdir(parents=True, exist_ok=True)
     stem = {"-": "stream", "mic": "microphone"}.get(source, Path(source).stem)
     paths = [out_dir / f"{stem}_spk{number}.wav" for number in range(1, live.n_src + 1)]
-    with ExitStack() as stack:
+    with folder(out_dir), ExitStack() as stack:
         writers = [stack.enter_context(AudioWriter(path, live.sample_rate, overwrite=overwrite)) for path in paths]
 
         def keep(out: Samples) -> None:
@@ -217,7 +218,11 @@ def _tell(report: LiveReport, microphone: Microphone | None) -> None:
         )
 
 
-def _list_devices() -> None:
+def _list_devices(*, as_json: bool) -> None:
     from unmingle.audio.microphone import input_devices
 
-    emit(table(("number", "name", "channels", "Hz"), input_devices(), right=(0, 2, 3)))
+    header, devices = ("number", "name", "channels", "sample_rate"), input_devices()
+    if as_json:
+        emit_json([dict(zip(header, device, strict=True)) for device in devices])
+        return
+    emit(table((*header[:3], "Hz"), devices, right=(0, 2, 3)))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unmingle.data.manifest import Entry
-from unmingle.data.speech import import_lhotse
+from unmingle.data.speech import import_lhotse, load_cuts
 from unmingle.errors import ManifestError
 
 if TYPE_CHECKING:
@@ -63,8 +63,12 @@ def from_lhotse(cuts: Iterable[Any]) -> list[Entry]:
 
 
 def read_lhotse(path: Path) -> list[Entry]:
-    """The entries of a file of Lhotse cuts."""
-    return from_lhotse(import_lhotse().CutSet.from_file(path))
+    """The entries of a file of Lhotse cuts.
+
+    Raises:
+        ManifestError: as `load_cuts` and `from_lhotse`.
+    """
+    return from_lhotse(load_cuts(path))
 
 
 def _from_cut(cut: Any) -> Entry:

@@ -102,6 +102,8 @@ def _entry(where: str, row: Mapping[str, Any], folder: Path) -> Entry:
             near = "" if key in row else did_you_mean(key, set(row) - set(_KEYS))
             came = f"got {row[key]!r}" if key in row else "there is no such key"
             raise ManifestError(f"{where}: wanted {_KINDS[kind]} under {key!r}, {came}{near}")
+    if isinstance(row["sample_rate"], bool) or row["sample_rate"] < 1:
+        raise ManifestError(f"{where}: wanted a rate in Hz under 'sample_rate', got {row['sample_rate']!r}")
     sources = _texts(where, row, "sources")
     if not sources:
         raise ManifestError(f"{where}: `sources` is empty; a mixture has at least one")

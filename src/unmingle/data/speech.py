@@ -94,7 +94,7 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
         ManifestError: a line is not a JSON object; the message gives its number.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")  # texts may hold what else ends a line for splitlines
     except UnicodeDecodeError as error:
         raise ManifestError(f"{path} is not text in UTF-8: {error}") from error
     for number, line in enumerate(lines, start=1):
@@ -174,7 +174,7 @@ def read_cuts(path: Path | str, *, exclude_corpora: Sequence[str] = (), speakers
     lhotse = import_lhotse()
     path = Path(path)
     if is_lhotse(path):
-        return _from_lhotse(lhotse, path, exclude_corpora, speakers)
+        return _from_lhotse(path, exclude_corpora, speakers)
     files = list_speech(path, exclude_corpora=exclude_corpora, speakers=speakers)
     with ThreadPoolExecutor(_N_PROBES) as pool:
         headers = list(pool.map(_probe, files))
@@ -193,6 +193,20 @@ def import_lhotse() -> Any:
     return cast(Any, lhotse)
 
 
+def load_cuts(path: Path) -> list[Any]:
+    """The cuts of a Lhotse file.
+
+    Raises:
+        ManifestError: it is damaged, or holds something else.
+        MissingExtraError: Lhotse is not installed.
+    """
+    lhotse = import_lhotse()
+    try:
+        return list(lhotse.CutSet.from_file(path))
+    except Exception as error:  # what others made can fail there in any way
+        raise ManifestError(f"{path} cannot be read as Lhotse cuts ({type(error).__name__}: {error})") from error
+
+
 def is_lhotse(path: Path) -> bool:
     """Whether a file holds Lhotse cuts rather than a manifest of ours."""
     if path.name.endswith(".jsonl.gz"):
@@ -203,8 +217,8 @@ def is_lhotse(path: Path) -> bool:
     return first.get("type") in {"MonoCut", "MultiCut", "MixedCut"}
 
 
-def _from_lhotse(lhotse: Any, path: Path, exclude_corpora: Sequence[str], speakers: bool) -> list[MonoCut]:
-    cuts = list(lhotse.CutSet.from_file(path))
+def _from_lhotse(path: Path, exclude_corpora: Sequence[str], speakers: bool) -> list[MonoCut]:
+    cuts = load_cuts(path)
     if speakers:
         cuts = [piece for cut in cuts for piece in cut.trim_to_supervisions(keep_overlapping=False)]
     for cut in cuts:

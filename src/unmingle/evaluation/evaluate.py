@@ -24,6 +24,7 @@ from unmingle.errors import (
     ConfigError,
     ManifestError,
     MissingExtraError,
+    OutputError,
     OutputExistsError,
     ShapeError,
     did_you_mean,
@@ -81,6 +82,7 @@ def evaluate(
     Raises:
         OutputExistsError: scores are there and neither `resume` nor `overwrite` was asked for, or they were made in
             another way.
+        OutputError: the folder cannot be written.
         ConfigError: an unknown metric.
         ManifestError: no entries, or two of the same id.
         SampleRateError, ShapeError, MissingFileError, AudioReadError: an entry cannot be scored.
@@ -215,6 +217,8 @@ def _check_entries(entries: Sequence[Entry], estimator: Estimator, metrics: Sequ
 
 def _prepare_folder(out_dir: Path, wanted: dict[str, Any], *, resume: bool, overwrite: bool) -> None:
     """Make the folder, refuse scores of another run, and write down the protocol."""
+    if out_dir.exists() and not out_dir.is_dir():
+        raise OutputError(f"{out_dir} is a file, not a folder; choose another one for the scores")
     table, statement = out_dir / SCORES, out_dir / PROTOCOL
     if overwrite:
         table.unlink(missing_ok=True)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from unmingle.audio.temporary import whole
 from unmingle.errors import MissingExtraError
 from unmingle.evaluation.evaluate import Evaluation
 from unmingle.evaluation.scoring import METRICS
@@ -48,7 +49,8 @@ def write_plots(evaluation: Evaluation, out_dir: str | Path, *, by: str = "pair"
         FigureCanvasAgg(figure)
         draw(figure.add_subplot(), groups, METRICS[metric].title)
         drawn.append(Path(out_dir) / name)
-        figure.savefig(drawn[-1], dpi=120)
+        with whole(drawn[-1]) as draft:
+            figure.savefig(draft, format="png", dpi=120)
     return drawn
 
 

@@ -11,6 +11,7 @@ from unmingle.audio.framing import Samples
 from unmingle.checkpoint import Card, fetch, read_card
 from unmingle.errors import CheckpointError, ConfigError, MissingFileError, UnknownModelError, did_you_mean
 from unmingle.presets import PRESETS, ModelConfig, is_audio_visual
+from unmingle.presets.counts import PARAMETERS
 from unmingle.units import samples_to_seconds
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ class ModelEntry:
         sample_rate: Hz.
         n_src: speakers.
         causal: whether it can stream.
-        parameters: how many numbers were trained; None for a preset without weights.
+        parameters: how many numbers are trained, a frozen front end left out; None of a weights file that does not say.
         licence: of the weights; None for a preset without weights.
         bundled: whether weights come with the package.
     """
@@ -167,7 +168,7 @@ def load_model(name_or_path: str | Path | None = None, *, device: str = "cpu") -
         CheckpointError: the file is damaged or not one of ours.
         MissingExtraError: an `.onnx` was given and onnxruntime is not installed.
     """
-    path = _find(DEFAULT_MODEL if name_or_path is None else name_or_path)
+    path = weights_file(DEFAULT_MODEL if name_or_path is None else name_or_path)
     if path.suffix == ONNX_SUFFIX:
         from unmingle.inference.onnx_engine import OnnxEngine
 
@@ -205,7 +206,7 @@ def list_models() -> list[ModelEntry]:
     bundled = sorted((_bundled_entry(path) for path in WEIGHTS.glob("*.safetensors")), key=_default_first)
     names = {entry.name for entry in bundled}
     presets = [
-        ModelEntry(name, config.sample_rate, config.n_src, config.causal, None, None, bundled=False)
+        ModelEntry(name, config.sample_rate, config.n_src, config.causal, PARAMETERS[name], None, bundled=False)
         for name, config in PRESETS.items()
         if name not in names
     ]
@@ -224,8 +225,12 @@ def _default_first(entry: ModelEntry) -> tuple[bool, str]:
     return entry.name != DEFAULT_MODEL, entry.name
 
 
-def _find(name_or_path: str | Path) -> Path:
-    """The weights file that is meant."""
+def weights_file(name_or_path: str | Path) -> Path:
+    """The weights file that is meant: of a bundled name, of a path, of a hub repository that was fetched before.
+
+    Raises:
+        UnknownModelError, MissingFileError: as `load_model`.
+    """
     name = str(name_or_path)
     bundled = WEIGHTS / f"{name}.safetensors"
     if bundled.parent == WEIGHTS and bundled.is_file():

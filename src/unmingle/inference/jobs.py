@@ -170,16 +170,17 @@ def run_job(
         OutputExistsError: something of this job is already there and `overwrite` was not asked for.
         UnmingleError: anything else that `separate` refuses.
     """
-    from unmingle.inference.trackfiles import folder
+    from unmingle.inference.trackfiles import check_targets, folder
 
     _refuse_odd_name(job)
     before = read_sidecar(job)
     with folder(job.out_dir), claim(unfinished(job), overwrite=settings.overwrite) as found:
         if found.killed and (settings.resume or not found.replacing):
             settings = replace(settings, overwrite=True)  # what is there was written by the run that was killed
+        beside = [job.sidecar, job.rttm, *([job.picture] if settings.plot else [])]
         if not settings.overwrite:
-            pictures = [job.picture] if settings.plot else []
-            _refuse_existing([job.sidecar, job.rttm, *pictures], resume=settings.resume)
+            _refuse_existing(beside, resume=settings.resume)
+        check_targets(beside, overwrite=True)  # a folder of that name would cost the tracks after all the work
         result = separate(job, settings, progress)
         described = _describe(job, result)
         try:

@@ -81,6 +81,7 @@ class Stream:
         self._arriving = LiveResampler(sample_rate, model.sample_rate)
         self._leaving = LiveResampler(model.sample_rate, sample_rate)
         self._ended = False
+        self._pushed: Any = np.zeros(0, np.float32)  # last, which says of what kind `flush` gives
         self._state = self._init_state()
 
     @property
@@ -120,6 +121,7 @@ class Stream:
             SignalError: NaN or infinite samples, likewise; or the stream has been flushed.
         """
         block = self._checked(samples)
+        self._pushed = samples
         state, parts = self._state, list[Samples]()
         largest = max(1, round(LARGEST_STEP_SECONDS * self.sample_rate))
         for start in range(0, block.shape[1], largest):
@@ -128,8 +130,10 @@ class Stream:
         self._state = state
         return _like(samples, np.concatenate(parts, axis=1) if parts else np.zeros((self.n_src, 0), np.float32))
 
-    def flush(self) -> Samples:
+    def flush(self) -> Any:
         """End the stream: (n_src, time) float32, so that as many samples have come back as were pushed.
+
+        Of the kind that was pushed last, an array when nothing was.
 
         Raises:
             SignalError: it has been flushed already.
@@ -138,7 +142,7 @@ class Stream:
         state = self._state
         rest = self._finish(state) if state.taken else np.zeros((self.n_src, 0), np.float32)
         self._ended = True
-        return rest
+        return _like(self._pushed, rest)
 
     def reset(self) -> None:
         """Begin anew, as if nothing had been pushed."""

@@ -101,7 +101,7 @@ def load_simulation_recipe(path: Path | str, overrides: Sequence[str] = ()) -> S
         MissingFileError: there is no such file.
         ConfigError: a wrong key, type or value.
     """
-    values = override(read_values(Path(path)), overrides)
+    values = override(read_values(Path(path)), overrides, such_as="n_mixtures=100")
     check_keys(SimulationRecipe, values, where="recipe")
     missing = [name for name in ("speech", "n_mixtures") if values.get(name) is None]
     if missing:

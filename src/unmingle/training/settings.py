@@ -80,8 +80,8 @@ class TrainingSettings:
 
     Attributes:
         seed: of the first weights and of dropout.
-        init_from: a `.safetensors` weights file to start from; its network must fit the recipe's. Weights of a tied
-            network fit the untied one too: every unfolding step begins with a copy.
+        init_from: a `.safetensors` weights file, or the name of a bundled model, to start from; its network must fit
+            the recipe's. Weights of a tied network fit the untied one too: every unfolding step begins with a copy.
         init_partly: take from that file the tensors that fit by name and shape, and begin the others anew: to go on to
             another number of speakers, for example.
         init_wider: the network of that file, an A-FRCNN or a TDANet, has fewer `channels` and begins inside the

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from unmingle.checkpoint import fit, load_checkpoint, read_tensors
 from unmingle.errors import CheckpointError, ConfigError
+from unmingle.inference.handle import weights_file
 from unmingle.models import build_model
 from unmingle.presets import AFRCNNConfig, TDANetConfig, config_to_dict
 from unmingle.training.lips import place_lips
@@ -32,7 +33,7 @@ def first_network(recipe: Recipe) -> SeparationModel:
         CheckpointError: `training.init_from` or `training.lip_reader` does not fit the network.
         ConfigError: `training.init_partly` or `init_wider` without `init_from`, or both of them; a network that cannot
             grow; a lip reader that is missing.
-        MissingFileError: a file that the recipe names is not there.
+        MissingFileError, UnknownModelError: weights that the recipe names are not there.
     """
     training = recipe.training
     ways = [name for name in ("init_partly", "init_wider") if getattr(training, name)]
@@ -40,19 +41,22 @@ def first_network(recipe: Recipe) -> SeparationModel:
         raise ConfigError(f"training.{ways[0]} is set, but there is no training.init_from to take weights from")
     if len(ways) > 1:
         raise ConfigError("training.init_partly and training.init_wider are two ways to begin; set one of them")
-    if training.init_from is None:
-        network = _fresh(recipe)
-    elif training.init_wider:
-        network = _fresh(recipe)
-        _place_inside(network, load_checkpoint(training.init_from), where=training.init_from)
-    else:
-        given = _for_each_step(recipe.model, read_tensors(training.init_from))
-        if training.init_partly:
-            network = _fresh(recipe)
-            _take_what_fits(network, given, where=training.init_from)
-        else:
-            network = fit(recipe.model, given, where=training.init_from)
+    network = _fresh(recipe) if training.init_from is None else _begun(recipe, str(weights_file(training.init_from)))
     place_lips(network, recipe)
+    return network
+
+
+def _begun(recipe: Recipe, path: str) -> SeparationModel:
+    """With weights out of a file, in one of the three ways."""
+    if recipe.training.init_wider:
+        network = _fresh(recipe)
+        _place_inside(network, load_checkpoint(path), where=path)
+        return network
+    given = _for_each_step(recipe.model, read_tensors(path))
+    if not recipe.training.init_partly:
+        return fit(recipe.model, given, where=path)
+    network = _fresh(recipe)
+    _take_what_fits(network, given, where=path)
     return network
 
 
