@@ -155,6 +155,19 @@ def test_float32_and_any_leading_shape_are_taken():
         assert score(estimate=reference + 0.1, reference=reference).shape == (2, 3)
 
 
+def test_many_signals_are_scored_on_any_number_of_threads():
+    estimate, reference = torch.randn(2, 3, 2000, generator=torch.Generator().manual_seed(5)).unbind(0)
+    before = torch.get_num_threads()
+    together = []
+    try:
+        for n_threads in (1, 2):
+            torch.set_num_threads(n_threads)
+            together.append(sdr(estimate=estimate, reference=reference))
+    finally:
+        torch.set_num_threads(before)
+    torch.testing.assert_close(*together)
+
+
 @pytest.mark.parametrize("score", [si_snr, sdr])
 def test_other_shapes_are_refused(score):
     with pytest.raises(ShapeError, match=r"\(10,\).*\(11,\)"):

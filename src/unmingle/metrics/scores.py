@@ -70,11 +70,14 @@ def sdr(*, estimate: Tensor, reference: Tensor, filter_length: int = SDR_FILTER_
     estimate, reference = estimate.double(), reference.double()
     # A silent reference has no inverse; any other signal stands in for it, and its score is overwritten.
     solvable = torch.where(_silent(reference).unsqueeze(-1), _impulse(reference), reference)
+    # One by one: torch.linalg.solve fails on batches of matrices this large on several threads (pytorch issue 142815).
     # Estimate first: this is the order of fast_bss_eval's losses, and of no other function of it.
-    losses = cast(Any, fast_bss_eval).sdr_loss(
-        estimate.unsqueeze(-2), solvable.unsqueeze(-2), filter_length=filter_length
-    )
-    return _mark_silence(-cast(Tensor, losses).squeeze(-1), estimate=estimate, reference=reference)
+    losses = [
+        cast(Any, fast_bss_eval).sdr_loss(one[None], true[None], filter_length=filter_length)
+        for one, true in zip(*(signal.reshape(-1, signal.shape[-1]) for signal in (estimate, solvable)), strict=True)
+    ]
+    found = -torch.cat(losses).view(estimate.shape[:-1])
+    return _mark_silence(found, estimate=estimate, reference=reference)
 
 
 def legacy_sdr(*, estimate: Tensor, reference: Tensor, filter_length: int = SDR_FILTER_LENGTH) -> Tensor:
