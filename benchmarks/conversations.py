@@ -32,8 +32,8 @@ from long_file import peak_memory
 from unmingle.data.simulate import simulate
 from unmingle.evaluation.activity import ActivityError, activity_error, read_rttm, to_activity
 from unmingle.evaluation.conversation import FRAME_SECONDS, inner_products, score_conversation
-from unmingle.evaluation.estimators import fingerprint
-from unmingle.inference.handle import load_model
+from unmingle.evaluation.estimators import fingerprint_of_files
+from unmingle.inference.handle import WEIGHTS, weights_file
 from unmingle.simulation.conversation import ConversationSettings
 from unmingle.simulation.recipe import SimulationRecipe
 
@@ -121,6 +121,11 @@ def meetings(manifest: Path) -> list[Case]:
     return [Case("meetings", Path(row["path"]).stem, folder / row["path"], folder / row["rttm"]) for row in rows]
 
 
+def weights_of(model: str | None) -> list[Path]:
+    """All that a way may choose among: the bundled weights, and those that were named."""
+    return [*sorted(WEIGHTS.glob("*.safetensors")), *([weights_file(model)] if model else [])]
+
+
 def measure(case: Case, way: str, words: str, options: argparse.Namespace) -> dict:
     """Separate, score, remember."""
     folder = options.folder / "results" / f"{options.model or 'default'}".replace("/", "_") / way / case.set / case.name
@@ -130,7 +135,7 @@ def measure(case: Case, way: str, words: str, options: argparse.Namespace) -> di
         "options": words,
         "threads": options.threads,
         "size": case.mixture.stat().st_size,
-        "weights": fingerprint(load_model(options.model).network),
+        "weights": fingerprint_of_files(weights_of(options.model)),
     }
     if known.exists() and (found := json.loads(known.read_text()))["asked"] == asked:
         return found

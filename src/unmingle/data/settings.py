@@ -29,6 +29,16 @@ def check_range(name: str, bounds: tuple[float, float] | None) -> None:
         raise ConfigError(f"{name} is [{bounds[0]}, {bounds[1]}]; the lower bound comes first")
 
 
+def check_least(name: str, value: float | None, least: float) -> None:
+    """Refuse a number that is too small; None is no number.
+
+    Raises:
+        ConfigError: names the setting.
+    """
+    if value is not None and value < least:
+        raise ConfigError(f"{name} is {value}, but must be {least} or more")
+
+
 @dataclass(frozen=True)
 class MixingSettings:
     """How dynamic mixing draws: every share is a probability per mixture, every pair a (lowest, highest) range.
@@ -91,8 +101,7 @@ class MixingSettings:
             if value is not None and not 0 <= value <= 1:
                 raise ConfigError(f"{name} is {value}, but a share lies between 0 and 1")
         for name in ("n_rooms", "babble_talkers"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}, but must be 1 or more")
+            check_least(name, getattr(self, name), 1)
         if self.octave_db < 0:
             raise ConfigError(f"octave_db is {self.octave_db}, but a standard deviation is 0 or more")
         for name in ("speaker_seconds", "speed", "level_db", "noise_snr_db", "mixture_rms_db"):

@@ -139,20 +139,13 @@ class PipelineEstimator:
 
     def describe(self) -> dict[str, Any]:
         """Name, weights, options where there are any."""
+        model = self._model
         return {
             "estimates_from": "pipeline: unmingle.separate, with its resampling, windows and levels",
-            "model": self._model.name,
-            "weights_sha256": self._weights(),
+            "model": model.name,
+            "weights_sha256": model.weights_digest() if model.engine else fingerprint(model.network),
             **({"options": asdict(self._options)} if self._options else {}),
         }
-
-    def _weights(self) -> str | None:
-        if self._model.engine is None:
-            return fingerprint(self._model.network)
-        if self._model.path is None:
-            return None
-        with self._model.path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
     def check(self, entry: Entry) -> None:
         """Any rate will do; the number of sources must fit."""

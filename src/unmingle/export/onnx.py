@@ -188,6 +188,10 @@ def _metadata(model: Model) -> dict[str, str]:
     }
 
 
+def _count(network: SeparationModel) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
 def _write(graph: Any, path: Path) -> int:
     import onnx_ir
 
@@ -207,7 +211,3 @@ def _without_chatter() -> Generator[None]:
             yield
     finally:
         logger.setLevel(level)
-
-
-def _count(network: SeparationModel) -> int:
-    return sum(parameter.numel() for parameter in network.parameters())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -100,6 +101,13 @@ class Model:
 
             self._network = _moved(load_checkpoint(self.path), self.device)
         return self._network
+
+    def weights_digest(self) -> str | None:
+        """SHA-256 of the weights file in hex digits; None without one."""
+        if self.path is None:
+            return None
+        with self.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
     def to(self, device: str) -> Model:
         """The same model on another device.

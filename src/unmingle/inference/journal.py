@@ -9,7 +9,6 @@ Whatever ends a run, the two files on the disk fit together: tracks beyond what 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections.abc import Generator, Mapping
@@ -37,13 +36,10 @@ _HEARD_THROUGH = ("window_seconds", "overlap_seconds", "twice")  # the options t
 
 def work_on(source: Path, model: Model, options: SeparationOptions) -> dict[str, object]:
     """All that the network's work on a recording depends on, as JSON values."""
-    found, weights = source.stat(), None
-    if model.path is not None:
-        with model.path.open("rb") as file:
-            weights = hashlib.file_digest(file, "sha256").hexdigest()
+    found = source.stat()
     return {
         "recording": [source.name, found.st_size, found.st_mtime_ns],
-        "model": [model.name, weights],
+        "model": [model.name, model.weights_digest()],
         "version": __version__,
         **{name: getattr(options, name) for name in _HEARD_THROUGH},
     }

@@ -81,7 +81,7 @@ class Stream:
         self._arriving = LiveResampler(sample_rate, model.sample_rate)
         self._leaving = LiveResampler(model.sample_rate, sample_rate)
         self._ended = False
-        self._pushed: Any = np.zeros(0, np.float32)  # last, which says of what kind `flush` gives
+        self._pushed: Any = np.zeros(0, np.float32)  # none, of the kind that was pushed last
         self._state = self._init_state()
 
     @property
@@ -121,7 +121,7 @@ class Stream:
             SignalError: NaN or infinite samples, likewise; or the stream has been flushed.
         """
         block = self._checked(samples)
-        self._pushed = samples
+        self._pushed = _like(samples, np.zeros(0, np.float32))
         state, parts = self._state, list[Samples]()
         largest = max(1, round(LARGEST_STEP_SECONDS * self.sample_rate))
         for start in range(0, block.shape[1], largest):

@@ -5,14 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from unmingle.data.settings import check_least
 from unmingle.errors import ConfigError
-
-
-def _at_least(where: str, settings: object, least: float, *names: str) -> None:
-    for name in names:
-        value = getattr(settings, name)
-        if value is not None and value < least:
-            raise ConfigError(f"{where}.{name} is {value}, but must be {least} or more")
 
 
 @dataclass(frozen=True)
@@ -37,7 +31,8 @@ class LossSettings:
 
     def __post_init__(self) -> None:
         """Refuse limits that mean nothing."""
-        _at_least("training.loss", self, 0, "ordered_steps", "clamp_db")
+        for name in ("ordered_steps", "clamp_db"):
+            check_least(f"training.loss.{name}", getattr(self, name), 0)
 
 
 @dataclass(frozen=True)
@@ -67,8 +62,9 @@ class ScheduleSettings:
     def __post_init__(self) -> None:
         """Refuse curves that cannot be followed."""
         where = "training.schedule"
-        _at_least(where, self, 0, "warmup_steps", "patience", "factor", "floor", "tail_from")
-        _at_least(where, self, 1, "every_epochs")
+        for name in ("warmup_steps", "patience", "factor", "floor", "tail_from"):
+            check_least(f"{where}.{name}", getattr(self, name), 0)
+        check_least(f"{where}.every_epochs", self.every_epochs, 1)
         for name in ("factor", "floor"):
             if getattr(self, name) > 1:
                 raise ConfigError(f"{where}.{name} is {getattr(self, name)}, but must be 1 or less")
@@ -155,7 +151,8 @@ class TrainingSettings:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ConfigError(f"training.{name} is {value}, but must be above 0")
-        _at_least("training", self, 0, "weight_decay", "n_examples")
+        for name in ("weight_decay", "n_examples"):
+            check_least(f"training.{name}", getattr(self, name), 0)
         if not 0 <= self.ema_decay < 1:
             raise ConfigError(f"training.ema_decay is {self.ema_decay}, but must be 0 or more and below 1")
         if self.schedule.kind == "cosine_tail" and not (self.max_steps or self.max_epochs or self.max_minutes):
