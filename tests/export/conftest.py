@@ -73,11 +73,12 @@ def written(tmp_path):
     """A file with a graph of these shares and enough metadata to be opened."""
 
     def write(shares):
+        from unmingle.export.form import form_of
         from unmingle.export.onnx import _described
 
         path = tmp_path / "graph.onnx"
-        network = Sharer(shares)
-        onnx_ir.save(_described(Program(shares).model, Model.from_network(network)), str(path))
+        model = Model.from_network(Sharer(shares))
+        onnx_ir.save(_described(Program(shares).model, model, form_of(model)), str(path))
         return path
 
     return write

@@ -43,3 +43,24 @@ def test_each_item_sees_only_the_frames_that_it_had():
     unseen = hidden(torch.tensor([0, 2, 50]), 1, recent=0, past=3, reach=2, context=4)
     seen = [[False, False, False, True, False], [False, True, True, True, False], [True, True, True, True, False]]
     assert (~unseen)[:, 0, 0].tolist() == seen
+
+
+def test_items_may_be_at_different_places_between_two_borders():
+    torch.manual_seed(0)
+    attention = CrossFrameAttention(CHANNELS, BINS, n_heads=2, query_channels=2, causal=True, context=4)
+    recent, reach, past = (0, 2), 3, 3
+    caches = [init_cache(attention, 1, reach=reach) for _ in recent]
+    caches = [type(cache)(*map(torch.randn_like, cache)) for cache in caches]
+    x, frames = torch.randn(2, CHANNELS, 1, BINS), torch.tensor([9, 14])
+    alone = []
+    for item, at in enumerate(recent):
+        unseen = hidden(frames[item : item + 1], 1, recent=at, past=past, reach=reach, context=4)
+        alone.append(attend_step(attention, x[item : item + 1], caches[item], unseen, recent=at))
+    at = torch.tensor(recent).view(-1, 1, 1, 1)
+    both = type(caches[0])(*(torch.cat(parts) for parts in zip(*caches, strict=True)))
+    unseen = hidden(frames, 1, recent=at, past=past, reach=reach, context=4)
+    y, cache = attend_step(attention, x, both, unseen, recent=at)
+    for item, (own, own_cache) in enumerate(alone):
+        torch.testing.assert_close(y[item : item + 1], own)
+        for part, own_part in zip(cache, own_cache, strict=True):
+            torch.testing.assert_close(part[item : item + 1], own_part)

@@ -4,7 +4,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from unmingle.layers.state import map_state, named_tensors, replace_items, select_items, step_by_phase, with_tensors
+from unmingle.layers.state import (
+    choose_items,
+    map_state,
+    named_tensors,
+    replace_items,
+    select_items,
+    step_by_phase,
+    with_tensors,
+)
 
 
 class Leaf(NamedTuple):
@@ -62,3 +70,11 @@ def test_a_state_comes_back_from_its_named_tensors_or_not_at_all():
         with_tensors(root(9), {name: value for name, value in tensors.items() if name != "leaves.0.left"})
     with pytest.raises(KeyError, match="count"):
         with_tensors(root(9), {**tensors, "count": torch.zeros(2, 2, dtype=torch.int64)})
+
+
+def test_each_item_is_chosen_by_its_own_condition():
+    chosen = choose_items(torch.tensor([True, False]), root(1, 2), root(5, 6))
+    assert chosen.count.tolist() == [1, 6]
+    assert chosen.leaves[1].right.tolist() == [40, 240]
+    wide = choose_items(torch.tensor([True, False]), (torch.ones(2, 3, 4),), (torch.zeros(2, 3, 4),))
+    assert wide[0].sum(dim=(1, 2)).tolist() == [12, 0]

@@ -12,7 +12,11 @@ from unmingle.cli.console import emit, emit_json, example, note
 if TYPE_CHECKING:
     from unmingle.export.onnx import Exported
 
-EXAMPLE = example("unmingle export afrcnn-16k -o afrcnn-16k.onnx", "unmingle export tdanet -o tdanet.onnx --json")
+EXAMPLE = example(
+    "unmingle export afrcnn-16k -o afrcnn-16k.onnx",
+    "unmingle export tfacm-8k -o live.onnx",
+    "unmingle export tdanet -o tdanet.onnx --json",
+)
 
 
 def export(
@@ -23,9 +27,9 @@ def export(
 ) -> None:
     """Write a network as an ONNX graph from `mixture` (batch, time) to `estimates` (batch, n_src, time).
 
-    Batch and time are dynamic. The file is compared with torch at three lengths and two batch sizes and gets its name
-    only when they agree. Tracing takes from one to several minutes, by the number of iterations. Networks that stream
-    or watch cannot be exported yet.
+    Batch and time are dynamic. A network that streams takes one hop at a time, with its state as further inputs and
+    outputs; one that watches takes a `video` too. The file is compared with torch and gets its name only when they
+    agree. Tracing takes from one to several minutes, by the number of iterations.
     """
     from unmingle.export.onnx import export_onnx, require_target
     from unmingle.inference.handle import load_or_build
@@ -41,11 +45,15 @@ def export(
 def _in_words(written: Exported) -> str:
     agreement = written.agreement
     shapes = ", ".join(f"{batch} x {time}" for batch, time in agreement.shapes)
+    first, *state = written.inputs.values()
+    ends = (first, next(iter(written.outputs.values())))
+    mixture, estimates = (f"({', '.join(map(str, shape))}) float32" for shape in ends)
     return "\n".join(
         [
             f"{written.name}: {written.parameters:,} parameters -> {written.output} ({written.n_bytes / 1e6:.1f} MB)",
-            f"  mixture          (batch, time) float32 at {written.sample_rate} Hz",
-            f"  estimates        (batch, {written.n_src}, time) float32",
+            f"  mixture          {mixture} at {written.sample_rate} Hz",
+            f"  estimates        {estimates}",
+            *([f"  state            {len(state)} tensors in and out, zeros at first"] if state else []),
             f"  operators        ONNX opset {written.opset}",
             f"  max abs error    {agreement.max_abs_error:.2g} against torch, estimates up to {agreement.peak:.2g}",
             f"  compared on      {shapes}",

@@ -2,8 +2,9 @@
 
     network -> torch.export -> ONNX -> names, metadata -> temporary file -> check against torch -> FILE.onnx
 
-Batch and time are dynamic. The metadata is that of a weights file, so `unmingle.load_model("FILE.onnx")` knows rate,
-speakers, configuration and licence (docs/decisions/0014).
+Batch and time are dynamic; a network that streams takes one hop at a time, and its state (`form.py`). The metadata is
+that of a weights file, so `unmingle.load_model("FILE.onnx")` knows rate, speakers, configuration and licence
+(docs/decisions/0014).
 """
 
 from __future__ import annotations
@@ -24,13 +25,10 @@ from unmingle._version import __version__
 from unmingle.audio.temporary import whole
 from unmingle.errors import ExportError, MissingExtraError, OutputError, OutputExistsError
 from unmingle.export.check import Agreement, compare
+from unmingle.export.form import Form, Shape, form_of
 from unmingle.inference.handle import Model
-from unmingle.inference.onnx_engine import ESTIMATES, MIXTURE
-from unmingle.models import AudioVisualModel, SeparationModel, StreamingModel
+from unmingle.models import SeparationModel
 from unmingle.presets import config_to_dict
-
-_TRACE_BATCH, _TRACE_SECONDS = 2, 0.3871
-"""Shape of the mixture that is traced; a prime number of samples more or less, so that nothing divides it by chance."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +42,8 @@ class Exported:
         sample_rate: Hz.
         n_src: speakers.
         parameters: values that training changes.
+        inputs: name and shape of every input of the graph; a word is a length of any size.
+        outputs: likewise.
         opset: version of the ONNX operators.
         random_weights: whether the model is a preset that nobody has trained.
         agreement: how the graph compares with torch.
@@ -55,6 +55,8 @@ class Exported:
     sample_rate: int
     n_src: int
     parameters: int
+    inputs: dict[str, Shape]
+    outputs: dict[str, Shape]
     opset: int
     random_weights: bool
     agreement: Agreement
@@ -80,16 +82,24 @@ def export_onnx(model: Model, output: str | Path, *, overwrite: bool = False) ->
     output = Path(output)
     require_target(output, overwrite=overwrite)
     _require_packages()
-    _require_plain(model.name, model.network)
-    graph = _trace(model)
+    form = form_of(model)
+    graph = _trace(model, form)
     with whole(output) as draft:
         n_bytes = _write(graph, draft)
         agreement = compare(model.network, draft)
         agreement.require(model.name)
-    parameters, opset = _count(model.network), graph.opset_imports[""]
-    trained = model.card is not None
     return Exported(
-        model.name, str(output), n_bytes, model.sample_rate, model.n_src, parameters, opset, not trained, agreement
+        name=model.name,
+        output=str(output),
+        n_bytes=n_bytes,
+        sample_rate=model.sample_rate,
+        n_src=model.n_src,
+        parameters=_count(model.network),
+        inputs=form.inputs,
+        outputs=form.outputs,
+        opset=graph.opset_imports[""],
+        random_weights=model.card is None,
+        agreement=agreement,
     )
 
 
@@ -113,29 +123,16 @@ def _require_packages() -> None:
             raise MissingExtraError(package, extra="export", purpose="writing ONNX")
 
 
-def _require_plain(name: str, network: SeparationModel) -> None:
-    """Only mixture in, estimates out, for now."""
-    if isinstance(network, AudioVisualModel):
-        raise ExportError(f"{name} wants a video besides the mixture; only audio models can be exported so far")
-    if isinstance(network, StreamingModel) and network.config.causal:
-        raise ExportError(
-            f"{name} streams, and a graph that takes its state in and gives it out is not there yet; "
-            "run it with torch, or export a model that does not stream"
-        )
-
-
-def _trace(model: Model) -> Any:
+def _trace(model: Model, form: Form) -> Any:
     """The network as a graph of onnx_ir, named and described."""
-    n_samples = round(_TRACE_SECONDS * model.sample_rate) | 1
-    mixture = 0.1 * torch.randn(_TRACE_BATCH, n_samples, generator=torch.Generator().manual_seed(0))
     try:
         with _without_chatter():
             program = torch.onnx.export(
-                model.network,
-                (mixture,),
-                input_names=[MIXTURE],
-                output_names=[ESTIMATES],
-                dynamic_shapes={"mixture": {0: "batch", 1: "time"}},
+                form.module,
+                form.example,
+                input_names=list(form.inputs),
+                output_names=list(form.outputs),
+                dynamic_shapes=form.dynamic,
                 dynamo=True,
                 verbose=False,
             )
@@ -146,23 +143,22 @@ def _trace(model: Model) -> Any:
             f"{reason[0] if reason else type(error).__name__}"
         ) from error
     assert program is not None  # it is only for the older exporter
-    return _described(program.model, model)
+    return _described(program.model, model, form)
 
 
-def _described(graph: Any, model: Model) -> Any:
+def _described(graph: Any, model: Model, form: Form) -> Any:
     import onnx_ir
 
-    for value, shape in ((graph.graph.inputs[0], ["batch", "time"]), (graph.graph.outputs[0], _output_shape(model))):
+    ends = zip(
+        (*graph.graph.inputs, *graph.graph.outputs), (*form.inputs.values(), *form.outputs.values()), strict=True
+    )
+    for value, shape in ends:
         value.shape = onnx_ir.Shape(shape)
     for node in graph.graph.all_nodes():
         node.metadata_props.clear()  # stack traces with the paths of this machine, a quarter of a small file
     graph.producer_name, graph.producer_version = "unmingle", __version__
-    graph.metadata_props.update(_metadata(model))
+    graph.metadata_props.update(_metadata(model) | form.metadata)
     return graph
-
-
-def _output_shape(model: Model) -> list[str | int]:
-    return ["batch", model.n_src, "time"]
 
 
 def _metadata(model: Model) -> dict[str, str]:

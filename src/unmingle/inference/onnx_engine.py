@@ -6,18 +6,27 @@ same handle as a weights file does.
 
 from __future__ import annotations
 
+import json
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from unmingle.audio.framing import Samples
 from unmingle.checkpoint.card import NEEDED, Card, card_from, require_file
 from unmingle.errors import CheckpointError, ConfigError, MissingExtraError
+from unmingle.inference.onnx_live import NEXT, STATE, LiveShape, OnnxLive
 
 MIXTURE, ESTIMATES = "mixture", "estimates"
 """The graph's input, (batch, time), and its output, (batch, n_src, time), float32."""
+
+VIDEO = "video"
+"""The second input of a network that watches, as its `forward` takes it: mouth crops or their embedding."""
+
+LIVE = "stream"
+"""The metadata key that a graph of one hop has: a `LiveShape` in JSON."""
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _QUIET = 3  # onnxruntime's severity "error"; its warnings are about its own optimisations
@@ -30,6 +39,7 @@ class OnnxEngine:
         path: the `.onnx` file.
         card: what its metadata says about the model.
         device: `cpu` or `cuda`.
+        live: carries streams hop by hop, if the graph has a state.
     """
 
     def __init__(self, path: str | Path, *, threads: int | None = None, device: str = "cpu") -> None:
@@ -49,13 +59,19 @@ class OnnxEngine:
         self.path, self.device = Path(path), device
         self._session = _open(self.path, threads=threads, device=device)
         self.card = _read_card(self.path, self._session)
+        shape = self.card.other.get(LIVE)
+        self.live = None if shape is None else OnnxLive(self._session, LiveShape(**json.loads(shape)))
 
     def with_threads(self, threads: int) -> OnnxEngine:
         """The same graph with another number of threads."""
         return OnnxEngine(self.path, threads=threads, device=self.device)
 
-    def __call__(self, mixture: Samples) -> Samples:
-        """(batch, time) at the model's rate -> (batch, n_src, time), float32."""
+    def __call__(self, mixture: Samples, video: NDArray[np.float32] | None = None) -> Samples:
+        """(batch, time) at the model's rate, and a video if it watches -> (batch, n_src, time), float32."""
+        if video is not None:
+            return self._session.run([ESTIMATES], {MIXTURE: mixture, VIDEO: video})[0]
+        if self.live is not None:
+            return self.live.whole(mixture)
         return self._session.run([ESTIMATES], {MIXTURE: np.ascontiguousarray(mixture, np.float32)})[0]
 
 
@@ -86,8 +102,9 @@ def _runtime() -> Any:
 def _read_card(path: Path, session: Any) -> Card:
     metadata: dict[str, str] = session.get_modelmeta().custom_metadata_map
     names = [one.name for one in (*session.get_inputs(), *session.get_outputs())]
+    ends = [name for name in names if not (LIVE in metadata and name.startswith((STATE, NEXT)))]
     missing = [key for key in NEEDED if key not in metadata]
-    if missing or names != [MIXTURE, ESTIMATES]:
+    if missing or ends not in ([MIXTURE, ESTIMATES], [MIXTURE, VIDEO, ESTIMATES]):
         without = f" and without {', '.join(missing)} in its metadata" if missing else ""
         raise CheckpointError(
             f"{path} is an ONNX graph of {', '.join(names)}{without}; wanted was one of {MIXTURE}, {ESTIMATES} that "

@@ -9,7 +9,7 @@ nothing, a state can be saved and taken up elsewhere, and any number of streams 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -18,10 +18,8 @@ from unmingle.audio.live import LiveResampler, ResamplerState
 from unmingle.audio.resample import check_sample_rate
 from unmingle.errors import ConfigError, ShapeError, SignalError
 from unmingle.inference.handle import Model
+from unmingle.inference.steps import steps_of
 from unmingle.units import Seconds
-
-if TYPE_CHECKING:
-    from unmingle.models.base import StreamingModel
 
 Signal = TypeVar("Signal")
 LARGEST_STEP_SECONDS = 0.5
@@ -32,7 +30,7 @@ class StreamState(NamedTuple):
     """All that a stream remembers.
 
     Attributes:
-        network: state of the network, a named tuple of tensors.
+        network: state of the network, as what carries the stream has it (`inference.steps`).
         arriving: state of the change to the model's rate.
         waiting: (1, time) samples at the model's rate, less than a step.
         leaving: state of the change back.
@@ -76,8 +74,8 @@ class Stream:
         self.model = model
         self.sample_rate = sample_rate
         self.n_src = model.n_src
-        self._network = _streaming(model)
-        self._step = hops * self._network.hop
+        self._steps = steps_of(model)
+        self._step = hops * self._steps.hop
         self._arriving = LiveResampler(sample_rate, model.sample_rate)
         self._leaving = LiveResampler(model.sample_rate, sample_rate)
         self._ended = False
@@ -91,7 +89,7 @@ class Stream:
         The network's delay and the filling of a step, and the resampling both ways where the rates differ. What
         computing takes comes on top.
         """
-        network = (self._network.delay + self._step) / self.model.sample_rate
+        network = (self._steps.delay + self._step) / self.model.sample_rate
         if self.sample_rate == self.model.sample_rate:
             return Seconds(network)
         grid = 1 / self.model.sample_rate + 1 / self.sample_rate  # the two rates' samples do not coincide
@@ -158,7 +156,7 @@ class Stream:
         from unmingle.inference.stream_file import pack
 
         self._refuse_if_ended()
-        return pack(self._state, config=self.model.config, sample_rate=self.sample_rate)
+        return pack(self._state, self._steps, config=self.model.config, sample_rate=self.sample_rate)
 
     def restore(self, data: bytes) -> None:
         """Go on where the stream that was saved stood.
@@ -172,22 +170,18 @@ class Stream:
         from unmingle.inference.stream_file import unpack
 
         template = self._init_state()
-        self._state = unpack(data, template, config=self.model.config, sample_rate=self.sample_rate)
+        self._state = unpack(data, template, self._steps, config=self.model.config, sample_rate=self.sample_rate)
         self._ended = False
 
     def _init_state(self) -> StreamState:
-        import torch
-
-        with torch.inference_mode():
-            network = self._network.init_state(1)
         return StreamState(
-            network=network,
+            network=self._steps.init_state(1),
             arriving=self._arriving.init_state(1),
             waiting=np.zeros((1, 0), np.float32),
             leaving=self._leaving.init_state(self.n_src),
             taken=0,
             heard=0,
-            late=self._network.delay,
+            late=self._steps.delay,
             given=0,
         )
 
@@ -196,9 +190,11 @@ class Stream:
         heard, arriving = self._arriving.step(block, state.arriving)
         joined = np.concatenate([state.waiting, heard], axis=1)
         whole = joined.shape[1] // self._step * self._step
-        separated, network = self._separate(joined[:, :whole], state.network)
+        separated, network = np.zeros((1, self.n_src, 0), np.float32), state.network
+        if whole:
+            separated, network = self._steps.step(joined[:, :whole], network)
         dropped = min(state.late, whole)
-        out, leaving = self._leaving.step(separated[:, dropped:], state.leaving)
+        out, leaving = self._leaving.step(separated[0, :, dropped:], state.leaving)
         return out, StreamState(
             network=network,
             arriving=arriving,
@@ -212,32 +208,14 @@ class Stream:
 
     def _finish(self, state: StreamState) -> Samples:
         """What is owed when nothing further comes; silence is appended to a stream too short for the network."""
-        import torch
-
         rest = np.concatenate([state.waiting, self._arriving.finish(state.arriving)], axis=1)
         length = state.heard - state.waiting.shape[1] + rest.shape[1]
-        padded = np.pad(rest, [(0, 0), (0, max(0, self._network.least - length))])
-        with torch.inference_mode():
-            end = self._network.finish(self._tensor(padded), state.network)
-        separated = end[0].float().cpu().numpy()[:, state.late : self._network.delay + rest.shape[1]]
+        padded = np.pad(rest, [(0, 0), (0, max(0, self._steps.least - length))])
+        end = self._steps.finish(padded, state.network)
+        separated = end[0, :, state.late : self._steps.delay + rest.shape[1]]
         out, leaving = self._leaving.step(separated, state.leaving)
         owed = state.taken - state.given
         return np.concatenate([out, self._leaving.finish(leaving)], axis=1)[:, :owed]
-
-    def _separate(self, samples: Samples, network: Any) -> tuple[Samples, Any]:
-        """Whole steps through the network: (1, time) -> (n_src, time)."""
-        import torch
-
-        if samples.shape[1] == 0:
-            return np.zeros((self.n_src, 0), np.float32), network
-        with torch.inference_mode():
-            separated, network = self._network.step(self._tensor(samples), network)
-            return separated[0].float().cpu().numpy(), network
-
-    def _tensor(self, samples: Samples) -> Any:
-        import torch
-
-        return torch.from_numpy(np.ascontiguousarray(samples)).to(self.model.device)
 
     def _checked(self, samples: object) -> Samples:
         self._refuse_if_ended()
@@ -257,23 +235,6 @@ class Stream:
     def _refuse_if_ended(self) -> None:
         if self._ended:
             raise SignalError("the stream has ended with flush; begin anew with reset, or make another Stream")
-
-
-def _streaming(model: Model) -> StreamingModel:
-    """The network of a model, in evaluation mode, if it streams.
-
-    Raises:
-        ConfigError: it does not.
-    """
-    from unmingle.models.base import StreamingModel
-
-    network = model.network
-    if not isinstance(network, StreamingModel) or not model.causal:
-        raise ConfigError(
-            f"{model.name} does not stream: it listens to whole windows before it answers; "
-            "take a causal model, or unmingle.separate for what is recorded already"
-        )
-    return network
 
 
 def _as_array(samples: object) -> object:

@@ -1,4 +1,4 @@
-"""A stream as bytes: its tensors and arrays in safetensors, its counters and its model in the header."""
+"""A stream as bytes: its arrays in safetensors, its counters and its model in the header."""
 
 from __future__ import annotations
 
@@ -11,37 +11,31 @@ from unmingle.errors import CheckpointError
 from unmingle.presets import config_to_dict
 
 if TYPE_CHECKING:
+    from unmingle.inference.steps import Steps
     from unmingle.inference.stream import StreamState
     from unmingle.presets import ModelConfig
 
 _ARRAYS = ("arriving", "waiting", "leaving")
 
 
-def pack(state: StreamState, *, config: ModelConfig, sample_rate: int) -> bytes:
+def pack(state: StreamState, steps: Steps, *, config: ModelConfig, sample_rate: int) -> bytes:
     """The bytes of a state; no code is needed to read them, and none is run."""
-    import torch
-    from safetensors.torch import save
+    from safetensors.numpy import save
 
-    from unmingle.layers.state import named_tensors
-
-    tensors = {f"network.{name}": tensor.cpu().clone().contiguous() for name, tensor in named_tensors(state.network)}
-    arrays = {"arriving": state.arriving.past, "waiting": state.waiting, "leaving": state.leaving.past}
-    tensors |= {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
+    arrays = {f"network.{name}": array for name, array in steps.to_arrays(state.network).items()}
+    arrays |= {"arriving": state.arriving.past, "waiting": state.waiting, "leaving": state.leaving.past}
     about = {"kind": "unmingle stream", "about": json.dumps(_about(config, sample_rate)), "counters": _counters(state)}
-    return save(tensors, metadata=about)
+    return save({name: np.array(array, order="C") for name, array in arrays.items()}, metadata=about)
 
 
-def unpack(data: bytes, template: StreamState, *, config: ModelConfig, sample_rate: int) -> StreamState:
+def unpack(data: bytes, template: StreamState, steps: Steps, *, config: ModelConfig, sample_rate: int) -> StreamState:
     """The state in `data`, of the structure of `template`.
 
     Raises:
         CheckpointError: damaged, or of another model or rate.
     """
-    import torch
     from safetensors import SafetensorError
-    from safetensors.torch import load
-
-    from unmingle.layers.state import with_tensors
+    from safetensors.numpy import load
 
     header = _header(data)
     wanted = json.loads(json.dumps(_about(config, sample_rate)))
@@ -53,11 +47,10 @@ def unpack(data: bytes, template: StreamState, *, config: ModelConfig, sample_ra
             f"{', '.join(str(saved.get(key)) for key in differing)}); restore it into a Stream like the one saved"
         )
     try:
-        tensors = load(data)
-        with torch.inference_mode():
-            named = {name.removeprefix("network."): value.clone() for name, value in tensors.items()}
-            network = with_tensors(template.network, named)
-        arriving, waiting, leaving = (tensors[name].numpy().copy() for name in _ARRAYS)
+        arrays = {name: array.copy() for name, array in load(data).items()}
+        arriving, waiting, leaving = (arrays.pop(name) for name in _ARRAYS)
+        named = {name.removeprefix("network."): array for name, array in arrays.items()}
+        network = steps.from_arrays(named) if counters["heard"] > waiting.shape[1] else template.network
         return template._replace(
             network=network,
             arriving=template.arriving._replace(past=arriving, **counters.pop("arriving")),

@@ -126,7 +126,7 @@ class GridBlock(nn.Module):
         return GridState(temporal, init_cache(attention, batch, reach=reach))
 
     def step(
-        self, x: Tensor, state: GridState, unseen: Tensor, *, recent: int, border: bool
+        self, x: Tensor, state: GridState, unseen: Tensor, *, recent: int | Tensor, border: bool
     ) -> tuple[Tensor, GridState]:
         """If causal: the next frames, (B, T, F, C), same out; and the state. `border`: one comes right after them."""
         n_bins = x.shape[2]
@@ -137,9 +137,12 @@ class GridBlock(nn.Module):
         y = y.view_as(columns)[:, :n_bins].permute(0, 3, 2, 1)  # (B, C, T, F)
         attention = cast(CrossFrameAttention, self.attention)
         y, cache = attend_step(attention, y, state.attention, unseen, recent=recent)
-        cache = pass_border(cache, attention.context) if border else cache
-        temporal = map_state(lambda one: one.unflatten(0, columns.shape[:2]), temporal)
-        return y.permute(0, 2, 3, 1), GridState(temporal, cache)
+        after = GridState(map_state(lambda one: one.unflatten(0, columns.shape[:2]), temporal), cache)
+        return y.permute(0, 2, 3, 1), self.pass_border(after) if border else after
+
+    def pass_border(self, state: GridState) -> GridState:
+        """If causal: the state after a whole reach of frames, see `layers.key_cache`."""
+        return state._replace(attention=pass_border(state.attention, cast(CrossFrameAttention, self.attention).context))
 
     def _along_bins(self, x: Tensor) -> Tensor:
         y = F.pad(x, (0, 0, 0, _missing(x.shape[2], self.spectral)))

@@ -46,20 +46,20 @@ def init_cache(attention: CrossFrameAttention, batch: int, *, reach: int) -> Key
     )
 
 
-def hidden(frames: Tensor, n: int, *, recent: int, past: int, reach: int, context: int | None) -> Tensor:
+def hidden(frames: Tensor, n: int, *, recent: int | Tensor, past: int, reach: int, context: int | None) -> Tensor:
     """Which keys the queries of the next `n` frames do not see: (B, 1, n, past + reach), alike for all blocks.
 
     Args:
         frames: (B,) how many frames came before, in all.
         n: frames of the step.
-        recent: how many came since the border.
+        recent: how many came since the border; for items that differ (B, 1, 1, 1).
         past: keys in the past, M.
         reach: space for recent keys, R.
         context: keys that a query sees at most, its own included; None is all.
     """
     query = recent + torch.arange(n, device=frames.device).unsqueeze(1)  # frames, counted from the border
     key = torch.arange(-past, reach, device=frames.device)
-    unseen = (key > query) | (key < (recent - frames).view(-1, 1, 1, 1))  # to come; or before the beginning
+    unseen = (key > query) | (key < recent - frames.view(-1, 1, 1, 1))  # to come; or before the beginning
     return unseen if context is None else unseen | (key <= query - context)
 
 
@@ -74,9 +74,12 @@ def runs(first: int, n: int, reach: int) -> Iterator[tuple[int, int, int]]:
 
 
 def attend_step(
-    attention: CrossFrameAttention, x: Tensor, cache: KeyCache, unseen: Tensor, *, recent: int
+    attention: CrossFrameAttention, x: Tensor, cache: KeyCache, unseen: Tensor, *, recent: int | Tensor
 ) -> tuple[Tensor, KeyCache]:
-    """(B, C, T, F) -> (B, C, T, F), and the cache with these frames in it."""
+    """(B, C, T, F) -> (B, C, T, F), and the cache with these frames in it.
+
+    `recent` is how many frames came since the border; for items that differ (B, 1, 1, 1), and then T is 1.
+    """
     keys = _put(cache.recent_keys, attention.keys(x), recent)
     values = _put(cache.recent_values, attention.values(x), recent)
     queries = attention.queries(x)
@@ -88,8 +91,11 @@ def attend_step(
     return attention.add(x, heads), KeyCache(cache.past_keys, cache.past_values, keys, values)
 
 
-def _put(space: Tensor, new: Tensor, at: int) -> Tensor:
+def _put(space: Tensor, new: Tensor, at: int | Tensor) -> Tensor:
     """The space for recent frames with some more in it, from index `at` on."""
+    if isinstance(at, Tensor):
+        here = torch.arange(space.shape[2], device=space.device).view(1, 1, -1, 1) == at
+        return torch.where(here, new, space)
     return torch.cat([space[:, :, :at], new, space[:, :, at + new.shape[2] :]], dim=2)
 
 

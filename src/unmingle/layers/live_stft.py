@@ -48,7 +48,7 @@ class LiveSTFT:
         n = block.shape[1] // self.hop
         joined = torch.cat([past, block], dim=1)
         if hops < self.lead <= hops + n:
-            joined = self._mirror_start(joined, zero=self.context - hops * self.hop)
+            joined = self.mirror_start(joined, zero=self.context - hops * self.hop)
         kept = joined[:, joined.shape[1] - self.context :]
         first = max(0, self.lead - 1 - hops)  # windows before this one are no frames
         return self._planes(joined[:, 1 + first * self.hop :], max(0, n - first)), kept
@@ -66,13 +66,13 @@ class LiveSTFT:
             )
         joined = torch.cat([past, rest], dim=1)
         if hops < self.lead:
-            joined = self._mirror_start(joined, zero=self.context - hops * self.hop)
+            joined = self.mirror_start(joined, zero=self.context - hops * self.hop)
         joined = torch.cat([joined, joined[:, -half - 1 : -1].flip(1)], dim=1)
         emitted = max(0, hops - self.lead + 1)
         first = max(0, self.lead - 1 - hops)
         return self._planes(joined[:, 1 + first * self.hop :], hops + 1 - emitted)
 
-    def _mirror_start(self, joined: Tensor, *, zero: int) -> Tensor:
+    def mirror_start(self, joined: Tensor, *, zero: int) -> Tensor:
         """Fill in what precedes sample 0, at index `zero`: sample -j is sample j.
 
         Sample -window / 2 stays 0, because the window is 0 there and sample window / 2 may not have come in yet.
@@ -185,7 +185,7 @@ class LiveFrames:
             period: frames after which the network takes the same course again; streams that differ by whole periods
                 step together. None is never.
         """
-        self.window, self.hop, self.n_src, self.period = window, hop, n_src, period
+        self.window, self.hop, self.n_src, self.lookahead, self.period = window, hop, n_src, lookahead, period
         self.analysis = LiveSTFT(window, hop)
         self.synthesis = LiveISTFT(window, hop)
         self.delay = (self.analysis.lead + lookahead - 1) * hop + window // 2

@@ -81,6 +81,15 @@ def replace_items(state: S, items: Sequence[int], fresh: S) -> S:
     return map_state(replaced, state, fresh)
 
 
+def choose_items(condition: Tensor, then: S, otherwise: S) -> S:
+    """The state whose items are those of one state where the condition, (B,), holds, and else of another."""
+
+    def chosen(one: Tensor, other: Tensor) -> Tensor:
+        return torch.where(condition.view(-1, *[1] * (one.ndim - 1)), one, other)
+
+    return map_state(chosen, then, otherwise)
+
+
 def step_by_phase(
     step: Callable[[Tensor, S], tuple[Tensor, S]], x: Tensor, state: S, phases: Sequence[object]
 ) -> tuple[Tensor, S]:

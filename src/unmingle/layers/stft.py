@@ -157,6 +157,14 @@ class ConvSTFT(nn.Module):
         envelope = F.conv_transpose1d(torch.ones_like(frames[:1, :1]), self.envelope, stride=self.hop)
         return _centre(divide(summed, envelope).squeeze(1), self.window, length)
 
+    def planes(self, frames: Tensor) -> Tensor:
+        """Frames of samples that are cut out already, (B, T, window) -> (B, 2, T, F)."""
+        return (frames @ self.analysis.squeeze(1).T).unflatten(2, (2, -1)).transpose(1, 2)
+
+    def frames(self, planes: Tensor) -> Tensor:
+        """Planes (..., 2, T, F) -> windowed frames of samples, (..., T, window), to be added up."""
+        return planes.transpose(-3, -2).flatten(-2) @ self.synthesis.squeeze(1)
+
 
 def _check_length(time: int, window: int) -> None:
     if time <= window // 2:

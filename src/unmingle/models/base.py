@@ -118,6 +118,20 @@ class FrameStreamingModel(StreamingModel):
         """The next frames through the network; see `unmingle.layers.live_stft.FrameNetwork`."""
         raise NotImplementedError
 
+    def separate_frame(self, planes: Tensor, state: Any, *, before: Tensor) -> tuple[Tensor, Any]:
+        """One frame of streams that stand anywhere in the network's cycle, without a question about any value.
+
+        That is what a graph can hold. `separate_frames` is faster, for streams of one phase.
+
+        Args:
+            planes: (B, 2, 1, F).
+            state: of the network.
+            before: (B,) how many frames came before.
+        Returns:
+            (B, S, 2, 1, F), late by the frames that the network looks ahead; the state.
+        """
+        raise NotImplementedError
+
     @property
     def hop(self) -> int:
         """Samples that `step` takes, or a multiple of them."""

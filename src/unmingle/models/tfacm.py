@@ -29,6 +29,7 @@ from unmingle.layers.live_stft import LiveFrames, LiveState
 from unmingle.layers.norm import ChannelNorm
 from unmingle.layers.recurrent import FoldTaps, TapLSTM, padded_length
 from unmingle.layers.segments import LSTMState, MemoryState, SegmentLSTM, SegmentMemory
+from unmingle.layers.state import choose_items
 from unmingle.layers.stft import STFT, masked, without_offset
 from unmingle.models.base import FrameStreamingModel, check_mixture
 from unmingle.presets.tfacm import TFACMConfig
@@ -168,8 +169,8 @@ class Block(nn.Module):
         segments = self.time.segments.init_state(batch, self.padded_bins)
         return BlockState(segments, taps, init_cache(self.attention, batch, reach=self.reach))
 
-    def step(self, x: Tensor, state: BlockState, unseen: Tensor, *, recent: int) -> tuple[Tensor, BlockState]:
-        """(B, T, F, C), `recent` frames into a segment hop and not beyond it."""
+    def step(self, x: Tensor, state: BlockState, unseen: Tensor, *, recent: int | Tensor) -> tuple[Tensor, BlockState]:
+        """(B, T, F, C), `recent` frames into a segment hop and not beyond it; see `attend_step`."""
         y, segments, taps = self.time.step(self._along_bins(x), state.segments, state.taps)
         y = y[:, :, : self.n_bins].permute(0, 3, 1, 2)
         y, attention = attend_step(self.attention, y, state.attention, unseen, recent=recent)
@@ -291,12 +292,22 @@ class TFACM(FrameStreamingModel):
         planes = self._planes(y[:, self.lookahead :] if first == 0 else y, planes)
         return planes, NetworkState(encoder, blocks, memories, decoder)
 
+    def separate_frame(self, planes: Tensor, state: NetworkState, *, before: Tensor) -> tuple[Tensor, NetworkState]:
+        """One frame of streams that stand anywhere: (B, 2, 1, F) -> (B, S, 2, 1, F), and the state."""
+        x, encoder = self.encoder.step(planes.permute(0, 2, 3, 1), state.encoder)
+        recent = before % self.config.segment_hop
+        x, blocks = self._walk(self.norm.channels_last(x), state.blocks, before, recent=recent.view(-1, 1, 1, 1))
+        inside = (blocks, state.memories)
+        blocks, memories = choose_items(recent + 1 == self.config.segment_hop, self._advance(*inside), inside)
+        y, decoder = self.decoder.step(x, state.decoder)
+        return self._planes(y, planes), NetworkState(encoder, blocks, memories, decoder)
+
     @property
     def _chain(self) -> tuple[Block, ...]:
         return tuple(cast("Iterable[Block]", self.blocks))
 
     def _walk(
-        self, x: Tensor, states: tuple[BlockState, ...], before: Tensor, *, recent: int
+        self, x: Tensor, states: tuple[BlockState, ...], before: Tensor, *, recent: int | Tensor
     ) -> tuple[Tensor, tuple[BlockState, ...]]:
         """Frames of one segment hop through all blocks."""
         past, reach = states[0].attention.past_keys.shape[2], self.config.segment_hop

@@ -28,6 +28,7 @@ from unmingle.layers.key_cache import hidden, runs
 from unmingle.layers.live_stft import LiveFrames, LiveState
 from unmingle.layers.norm import ChannelNorm, GlobalLayerNorm
 from unmingle.layers.recurrent import TapLSTM
+from unmingle.layers.state import choose_items
 from unmingle.layers.stft import STFT
 from unmingle.models.base import FrameStreamingModel, check_mixture
 from unmingle.presets.tfgridnet import TFGridNetConfig
@@ -153,6 +154,20 @@ class TFGridNet(FrameStreamingModel):
                 y, blocks[number] = block.step(y, blocks[number], unseen, recent=recent, border=border)
             parts.append(y)
         y, decoder = cast(CausalConv2d, self.decoder).step(torch.cat(parts, dim=1), state.decoder)
+        return y.permute(0, 3, 1, 2).unflatten(1, (-1, 2)), NetworkState(encoder, tuple(blocks), decoder)
+
+    def separate_frame(self, planes: Tensor, state: NetworkState, *, before: Tensor) -> tuple[Tensor, NetworkState]:
+        """One frame of streams that stand anywhere: (B, 2, 1, F) -> (B, S, 2, 1, F), and the state."""
+        y, encoder = cast(CausalConv2d, self.encoder).step(planes.permute(0, 2, 3, 1), state.encoder)
+        y, recent = cast(ChannelNorm, self.norm).channels_last(y), before % REACH  # (B, 1, F, C)
+        past, context = state.blocks[0].attention.past_keys.shape[2], self.config.attn_context
+        at = recent.view(-1, 1, 1, 1)
+        unseen = hidden(before, 1, recent=at, past=past, reach=REACH, context=context)
+        blocks: list[GridState] = []
+        for block, one in zip(self._chain, state.blocks, strict=True):
+            y, inside = block.step(y, one, unseen, recent=at, border=False)
+            blocks.append(choose_items(recent + 1 == REACH, block.pass_border(inside), inside))
+        y, decoder = cast(CausalConv2d, self.decoder).step(y, state.decoder)
         return y.permute(0, 3, 1, 2).unflatten(1, (-1, 2)), NetworkState(encoder, tuple(blocks), decoder)
 
     @property
