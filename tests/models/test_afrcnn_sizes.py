@@ -47,6 +47,7 @@ DERIVED = {
     "unet-delay": (5.068, "5.1"),
     "unet-delay-large": (6.364, "6.4"),
     "afrcnn-8-cc": (6.659, "6.7"),
+    "sudormrf": (2.72, "2.7"),  # as the papers of TDANet and SPMamba print it
 }
 PRINTED = {
     "afrcnn-8": "6.1",

@@ -12,6 +12,8 @@ from unmingle.models import MODELS, AudioVisualModel, build_model
 from unmingle.presets import (
     CONFIGS,
     AFRCNNConfig,
+    ConvTasNetConfig,
+    DPRNNConfig,
     IIANetConfig,
     SPMambaConfig,
     TDANetConfig,
@@ -43,10 +45,14 @@ _LIPS = LipReadingConfig(stem=2, widths=(4, 6), blocks=(1, 2), crop=2, learns="e
 _SPMAMBA = SPMambaConfig(
     window=32, hop=8, channels=4, kernel=3, n_blocks=2, n_heads=2, query_width=20, expand=2, d_state=3
 )
+_CONVTASNET = ConvTasNetConfig(window=8, n_basis=10, channels=6, skip=5, hidden=8, depth=3, n_repeats=2)
+_DPRNN = DPRNNConfig(window=4, n_basis=6, hidden=5, chunk=8, n_blocks=2)
 _TFGRIDNET = TFGridNetConfig(window=32, hop=8, channels=4, kernel=3, hidden=5, n_blocks=2, n_heads=2, query_width=20)
 TINY = {
     "afrcnn": [replace(_AFRCNN, scheme=scheme) for scheme in get_args(Scheme)]
     + [replace(_AFRCNN, depth=2), replace(_AFRCNN, n_src=3), replace(_AFRCNN, n_iterations=1)],
+    "convtasnet": [_CONVTASNET, replace(_CONVTASNET, n_src=3, kernel=5, depth=1, n_repeats=1, window=2)],
+    "dprnn": [_DPRNN, replace(_DPRNN, n_src=3, chunk=2, window=2, n_blocks=1)],
     "iianet": [
         _IIANET,
         replace(_IIANET, lips=_LIPS),

@@ -128,8 +128,10 @@ def _staggered(live: OnnxLive, mixture: Samples) -> Samples:
     """Hop by hop, (B, time) -> (B, n_src, time); an item's state is nothing but zeros until its hop of `STARTS`."""
     state, parts = live.init_state(len(mixture)), list[Samples]()
     for number, start in enumerate(range(0, mixture.shape[1], live.hop)):
-        begun = np.array(STARTS) < number
-        state = {name: np.where(begun.reshape(-1, *[1] * (old.ndim - 1)), old, 0 * old) for name, old in state.items()}
+        begun, fresh = np.array(STARTS) < number, live.init_state(len(mixture))
+        state = {
+            name: np.where(begun.reshape(-1, *[1] * (old.ndim - 1)), old, fresh[name]) for name, old in state.items()
+        }
         part, state = live.step(mixture[:, start : start + live.hop], state)
         parts.append(part)
     return np.concatenate(parts, axis=2)

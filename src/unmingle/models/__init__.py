@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Any
 from unmingle.errors import ConfigError
 from unmingle.models.afrcnn import AFRCNN
 from unmingle.models.base import AudioVisualModel, SeparationModel, StreamingModel
+from unmingle.models.convtasnet import ConvTasNet
+from unmingle.models.dprnn import DPRNN
 from unmingle.models.iianet import IIANet
 from unmingle.models.spmamba import SPMamba
 from unmingle.models.tdanet import TDANet
 from unmingle.models.tfacm import TFACM
 from unmingle.models.tfgridnet import TFGridNet
 from unmingle.presets.afrcnn import AFRCNNConfig
+from unmingle.presets.convtasnet import ConvTasNetConfig
+from unmingle.presets.dprnn import DPRNNConfig
 from unmingle.presets.iianet import IIANetConfig
 from unmingle.presets.spmamba import SPMambaConfig
 from unmingle.presets.tdanet import TDANetConfig
@@ -25,6 +29,8 @@ if TYPE_CHECKING:
 
 MODELS: dict[str, tuple[type[ModelConfig], Callable[[Any], SeparationModel]]] = {
     "afrcnn": (AFRCNNConfig, AFRCNN),
+    "convtasnet": (ConvTasNetConfig, ConvTasNet),
+    "dprnn": (DPRNNConfig, DPRNN),
     "iianet": (IIANetConfig, IIANet),
     "spmamba": (SPMambaConfig, SPMamba),
     "tdanet": (TDANetConfig, TDANet),

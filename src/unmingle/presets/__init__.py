@@ -11,8 +11,10 @@ from dataclasses import asdict, fields, is_dataclass
 from typing import Any, ClassVar, Literal, Protocol, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from unmingle.errors import ConfigError, UnknownModelError, did_you_mean
-from unmingle.presets import afrcnn, iianet, spmamba, tdanet, tfacm, tfgridnet
+from unmingle.presets import afrcnn, convtasnet, dprnn, iianet, spmamba, tdanet, tfacm, tfgridnet
 from unmingle.presets.afrcnn import AFRCNNConfig
+from unmingle.presets.convtasnet import ConvTasNetConfig
+from unmingle.presets.dprnn import DPRNNConfig
 from unmingle.presets.iianet import IIANetConfig
 from unmingle.presets.spmamba import SPMambaConfig
 from unmingle.presets.tdanet import TDANetConfig
@@ -44,6 +46,8 @@ class ModelConfig(Protocol):
 
 CONFIGS: dict[str, type[ModelConfig]] = {
     "afrcnn": AFRCNNConfig,
+    "convtasnet": ConvTasNetConfig,
+    "dprnn": DPRNNConfig,
     "iianet": IIANetConfig,
     "spmamba": SPMambaConfig,
     "tdanet": TDANetConfig,
@@ -57,6 +61,8 @@ PRESETS: dict[str, ModelConfig] = {
     **tdanet.PRESETS,
     **tfacm.PRESETS,
     **tfgridnet.PRESETS,
+    **convtasnet.PRESETS,
+    **dprnn.PRESETS,
 }
 
 _AUDIO_VISUAL = (IIANetConfig,)

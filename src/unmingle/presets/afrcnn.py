@@ -166,4 +166,9 @@ PRESETS: dict[str, AFRCNNConfig] = {
     "control-2-code": replace(_CONTROL_2, method="A"),
     "afrcnn-cc-code": replace(_AFRCNN, unfolding="CC"),
     "afrcnn-dc-code": replace(_AFRCNN, unfolding="DC", phi="none", n_iterations=1),
+    # SuDoRM-RF 1.0x (Tzinis, Wang and Smaragdis, MLSP 2020), from whose code the public files descend: summing U-Nets
+    # in a row, each with its own weights
+    "sudormrf": AFRCNNConfig(
+        scheme="sfrcnn-code", channels=128, n_iterations=16, unfolding="DC", phi="none", tied=False
+    ),
 }

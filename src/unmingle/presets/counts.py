@@ -39,6 +39,7 @@ PARAMETERS: dict[str, int] = {
     "control-2-code": 6_568_457,
     "afrcnn-cc-code": 6_135_305,
     "afrcnn-dc-code": 6_133_768,
+    "sudormrf": 2_720_417,
     "iianet": 3_036_670,
     "iianet-fast": 3_036_670,
     "iianet-small": 647_814,
@@ -82,4 +83,9 @@ PARAMETERS: dict[str, int] = {
     "tfgridnet-fast": 7_631_122,
     "tfgridnet-causal": 1_145_833,
     "tfgridnet-small": 1_404_784,
+    "conv-tasnet": 5_050_545,
+    "dprnn": 2_595_649,
+    "dprnn-window-4": 2_595_905,
+    "dprnn-window-8": 2_596_417,
+    "dprnn-window-16": 2_597_441,
 }

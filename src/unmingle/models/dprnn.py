@@ -1,0 +1,90 @@
+"""Dual-path RNN: efficient long sequence modeling for time-domain single-channel speech separation. Luo, Chen and
+Yoshioka, ICASSP 2020.
+
+    mixture -> filters -> gLN, 1x1 -> chunks -> blocks: an RNN inside every chunk, one across chunks -> masks
+
+The paper leaves the activations of filters and masks to TasNet; both are ReLU here. Not implemented: RNNs across chunks
+that hear the past only.
+Letters: B items, S sources, N features, T frames, K frames of a chunk, L chunks.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unmingle.layers.conv import pointwise
+from unmingle.layers.front_end import LearnedFrontEnd
+from unmingle.layers.norm import GlobalLayerNorm
+from unmingle.layers.recurrent import TapLSTM
+from unmingle.layers.stft import overlap_add
+from unmingle.models.base import SeparationModel, check_mixture
+from unmingle.presets.dprnn import DPRNNConfig
+
+
+class Path(nn.Module):
+    """x + gLN(linear(BLSTM(x))) along the last axis but one (Eq. 2 to 5)."""
+
+    def __init__(self, features: int, hidden: int) -> None:
+        super().__init__()
+        self.lstm = TapLSTM(features, hidden, bidirectional=True)
+        self.linear = nn.Linear(2 * hidden, features)
+        self.norm = GlobalLayerNorm(features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, sequences, positions, N), same out."""
+        y = self.linear(self.lstm(x.flatten(0, 1))).unflatten(0, (-1, x.shape[1]))
+        return x + self.norm(y.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+
+class Block(nn.Module):
+    """Inside every chunk, then across chunks."""
+
+    def __init__(self, config: DPRNNConfig) -> None:
+        super().__init__()
+        self.intra = Path(config.n_basis, config.hidden)
+        self.inter = Path(config.n_basis, config.hidden)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, L, K, N), same out."""
+        return self.inter(self.intra(x).transpose(1, 2)).transpose(1, 2)
+
+
+class DPRNN(SeparationModel):
+    """Filters, masks from two RNNs in turn, filters. Any level comes out as it went in."""
+
+    def __init__(self, config: DPRNNConfig) -> None:
+        super().__init__()
+        self.config: DPRNNConfig = config
+        n_basis = config.n_basis
+        self.front_end = LearnedFrontEnd(n_basis, config.window)
+        self.norm = GlobalLayerNorm(n_basis)
+        self.bottleneck = pointwise(n_basis, n_basis)
+        self.blocks = nn.Sequential(*(Block(config) for _ in range(config.n_blocks)))
+        self.mask = nn.Sequential(nn.PReLU(), pointwise(n_basis, config.n_src * n_basis))
+
+    def forward(self, mixture: Tensor) -> Tensor:
+        """Separate a batch of mixtures, (B, time) -> (B, S, time).
+
+        Raises:
+            ShapeError: not (B, time), or no samples.
+            SignalError: not floating point.
+        """
+        check_mixture(mixture)
+        features = self.front_end.encode(mixture).relu()  # (B, N, T)
+        chunks = self.blocks(self.cut(self.bottleneck(self.norm(features))))  # (B, L, K, N)
+        masks = self.mask(chunks.permute(0, 3, 1, 2).flatten(2)).unflatten(2, chunks.shape[1:3])  # (B, S * N, L, K)
+        joined = self.join(masks, features.shape[-1]).relu()
+        return self.front_end.decode(features, joined.unflatten(1, (self.config.n_src, -1)), mixture.shape[-1])
+
+    def cut(self, x: Tensor) -> Tensor:
+        """(B, N, T) -> chunks that overlap by half, (B, L, K, N); every frame is in two of them."""
+        half, n_frames = self.config.chunk // 2, x.shape[-1]
+        fill = (n_frames + half - 1) // half * half - n_frames
+        return F.pad(x, (half, fill + half)).unfold(2, self.config.chunk, half).permute(0, 2, 3, 1)
+
+    def join(self, chunks: Tensor, n_frames: int) -> Tensor:
+        """(B, channels, L, K) -> the chunks added up, (B, channels, T)."""
+        half = self.config.chunk // 2
+        added = overlap_add(chunks.flatten(0, 1), half).unflatten(0, chunks.shape[:2])
+        return added[..., half : half + n_frames]
