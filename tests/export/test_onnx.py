@@ -16,17 +16,29 @@ from unmingle.inference.handle import Model, load_model
 from unmingle.inference.onnx_engine import OnnxEngine
 from unmingle.layers.state import named_tensors
 from unmingle.models import build_model
-from unmingle.presets import AFRCNNConfig, IIANetConfig, TDANetConfig, TFACMConfig, config_to_dict
+from unmingle.presets import (
+    AFRCNNConfig,
+    ConvTasNetConfig,
+    DPRNNConfig,
+    IIANetConfig,
+    TDANetConfig,
+    TFACMConfig,
+    config_to_dict,
+)
 from unmingle.presets.iianet import LipReadingConfig
 
 TDANET = TDANetConfig(sample_rate=8000, window_ms=4, channels=4, hidden=8, depth=2, n_iterations=1)
 AFRCNN = AFRCNNConfig(window=16, n_basis=8, channels=4, hidden=8, depth=3, n_iterations=2, scheme="asynchronous-sum")
 LIVE = TFACMConfig(window=32, hop=8, channels=4, n_heads=2, query_width=34, n_blocks=2, segment_size=6, attn_context=7)
+CONV_TASNET = ConvTasNetConfig(window=8, n_basis=10, channels=6, skip=5, hidden=8, depth=3, n_repeats=2)
+DPRNN = DPRNNConfig(window=4, n_basis=6, hidden=5, chunk=8, n_blocks=2)
 CONFIGS = [
     pytest.param(TDANET, id="tdanet"),
     pytest.param(replace(TDANET, form="released", depth=4), id="tdanet-released", marks=pytest.mark.slow),
     pytest.param(AFRCNN, id="afrcnn", marks=pytest.mark.slow),
     pytest.param(replace(AFRCNN, method="A", scheme="control-1"), id="control-1", marks=pytest.mark.slow),
+    pytest.param(CONV_TASNET, id="conv-tasnet", marks=pytest.mark.slow),
+    pytest.param(DPRNN, id="dprnn", marks=pytest.mark.slow),
     pytest.param(replace(LIVE, attn_context=None), id="tfacm", marks=pytest.mark.slow),
     pytest.param(replace(LIVE, attn_context=None, form="published"), id="tfacm-published", marks=pytest.mark.slow),
 ]

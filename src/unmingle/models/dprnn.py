@@ -10,6 +10,7 @@ Letters: B items, S sources, N features, T frames, K frames of a chunk, L chunks
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -17,7 +18,6 @@ from unmingle.layers.conv import pointwise
 from unmingle.layers.front_end import LearnedFrontEnd
 from unmingle.layers.norm import GlobalLayerNorm
 from unmingle.layers.recurrent import TapLSTM
-from unmingle.layers.stft import overlap_add
 from unmingle.models.base import SeparationModel, check_mixture
 from unmingle.presets.dprnn import DPRNNConfig
 
@@ -33,7 +33,7 @@ class Path(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, sequences, positions, N), same out."""
-        y = self.linear(self.lstm(x.flatten(0, 1))).unflatten(0, (-1, x.shape[1]))
+        y = self.linear(self.lstm(x.flatten(0, 1))).view_as(x)
         return x + self.norm(y.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
 
@@ -81,10 +81,11 @@ class DPRNN(SeparationModel):
         """(B, N, T) -> chunks that overlap by half, (B, L, K, N); every frame is in two of them."""
         half, n_frames = self.config.chunk // 2, x.shape[-1]
         fill = (n_frames + half - 1) // half * half - n_frames
-        return F.pad(x, (half, fill + half)).unfold(2, self.config.chunk, half).permute(0, 2, 3, 1)
+        halves = F.pad(x, (half, fill + half)).unflatten(2, (-1, half))  # (B, N, L + 1, K / 2)
+        return torch.cat([halves[:, :, :-1], halves[:, :, 1:]], dim=3).permute(0, 2, 3, 1)
 
     def join(self, chunks: Tensor, n_frames: int) -> Tensor:
         """(B, channels, L, K) -> the chunks added up, (B, channels, T)."""
-        half = self.config.chunk // 2
-        added = overlap_add(chunks.flatten(0, 1), half).unflatten(0, chunks.shape[:2])
-        return added[..., half : half + n_frames]
+        first, second = chunks.chunk(2, dim=3)
+        halves = F.pad(first, (0, 0, 0, 1)) + F.pad(second, (0, 0, 1, 0))  # (B, channels, L + 1, K / 2)
+        return halves[:, :, 1:].flatten(2)[..., :n_frames]

@@ -154,6 +154,8 @@ __all__ = [
     "CONFIGS",
     "PRESETS",
     "AFRCNNConfig",
+    "ConvTasNetConfig",
+    "DPRNNConfig",
     "IIANetConfig",
     "ModelConfig",
     "SPMambaConfig",
