@@ -83,6 +83,13 @@ def test_threads_are_the_callers_choice(sharer):
 
     engine = OnnxEngine(sharer)
     assert (threads(engine), threads(engine.with_threads(1)), threads(OnnxEngine(sharer, threads=2))) == (0, 1, 2)
+    assert threads(load_model(sharer).with_threads(2).engine) == 2
+
+
+def test_a_damaged_description_of_a_stream_is_one_error(tmp_path):
+    path = write(tmp_path / "odd.onnx", metadata=METADATA | {"stream": '{"hop": 8}'})
+    with pytest.raises(CheckpointError, match=r"odd\.onnx has .*hop.* as 'stream'"):
+        load_model(path)
 
 
 def test_it_has_no_torch_network_and_stays_on_its_device(sharer):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,7 +13,6 @@ from unmingle.errors import ConfigError
 from unmingle.inference.report import MOST_SPEAKERS, SeparationOptions, TrackFormat
 
 if TYPE_CHECKING:
-    from unmingle.inference.handle import Model
     from unmingle.inference.inputs import Job
     from unmingle.inference.jobs import Outcome, Settings
     from unmingle.panel.jobs import Looking
@@ -142,29 +140,14 @@ def separate(
     except ConfigError as error:  # options that make no sense, alone or together
         raise typer.BadParameter(str(error)) from error
     jobs = plan_jobs(inputs, out_dir=out_dir, format=format)
-    chosen = _with_threads(
-        choose_model(model, n_src=None if n_src == "auto" else n_src, device=device, seeing=faces != "off"), threads
-    )
+    chosen = choose_model(model, n_src=None if n_src == "auto" else n_src, device=device, seeing=faces != "off")
+    chosen = chosen if threads is None else chosen.with_threads(threads)
     settings = Settings(chosen, options, overwrite=overwrite, resume=resume, plot=plot)
     outcomes = _run(jobs, settings, Looking(faces, render), quiet=as_json)
     if as_json:
         emit_json([_describe(outcome) for outcome in outcomes])
     if any(outcome.state == "failed" for outcome in outcomes):
         raise typer.Exit(1)
-
-
-def _with_threads(model: Model, threads: int | None) -> Model:
-    """The model on that many threads: of torch, which has one setting for all, or of the engine of an exported file."""
-    from unmingle.inference.onnx_engine import OnnxEngine
-
-    if threads is None:
-        return model
-    if isinstance(model.engine, OnnxEngine):
-        return replace(model, engine=model.engine.with_threads(threads))
-    import torch
-
-    torch.set_num_threads(threads)
-    return model
 
 
 def _run(jobs: Sequence[Job], settings: Settings, looking: Looking, *, quiet: bool) -> list[Outcome]:

@@ -119,15 +119,12 @@ def _require_packages() -> None:
 
 def _models(model: str | None, stream_model: str | None, device: str, threads: int) -> tuple[Model, Model | None]:
     """The model for recordings, and the one for live sound, if there is one."""
-    import torch
-
     from unmingle.cli.stream import choose_model as choose_streaming
     from unmingle.inference.jobs import choose_model
 
-    torch.set_num_threads(threads)
-    chosen = choose_model(model, device=device)
+    chosen = choose_model(model, device=device).with_threads(threads)
     try:
-        return chosen, choose_streaming(stream_model).to(device)
+        return chosen, choose_streaming(stream_model).to(device).with_threads(threads)
     except UnknownModelError:
         if stream_model is not None:
             raise

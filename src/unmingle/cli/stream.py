@@ -70,10 +70,7 @@ def stream(
     coding = _coding(format)
     if out_dir is None and sys.stdout.isatty():
         raise typer.BadParameter("stdout is a terminal; give a folder, or pipe the samples on", param_hint="-o")
-    import torch
-
-    torch.set_num_threads(threads)
-    chosen = choose_model(model)
+    chosen = choose_model(model).with_threads(threads)
     with ExitStack() as stack:
         rate, blocks, microphone = _open(source, stack, coding, sample_rate, channels, device)
         live = _start(chosen, rate, hops)

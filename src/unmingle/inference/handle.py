@@ -120,6 +120,17 @@ class Model:
         network = None if self._network is None else _moved(self._network, device)
         return replace(self, device=device, _network=network)
 
+    def with_threads(self, threads: int) -> Model:
+        """The model on so many threads: of torch, which has one setting for all, or of an exported file's engine."""
+        from unmingle.inference.onnx_engine import OnnxEngine
+
+        if isinstance(self.engine, OnnxEngine):
+            return replace(self, engine=self.engine.with_threads(threads))
+        import torch
+
+        torch.set_num_threads(threads)
+        return self
+
     def run(self, mixture: Samples) -> Samples:
         """Separate whole windows with the engine, or with the network on its device.
 

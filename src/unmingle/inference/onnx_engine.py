@@ -60,7 +60,7 @@ class OnnxEngine:
         self._session = _open(self.path, threads=threads, device=device)
         self.card = _read_card(self.path, self._session)
         shape = self.card.other.get(LIVE)
-        self.live = None if shape is None else OnnxLive(self._session, LiveShape(**json.loads(shape)))
+        self.live = None if shape is None else OnnxLive(self._session, _read_shape(self.path, shape))
 
     def with_threads(self, threads: int) -> OnnxEngine:
         """The same graph with another number of threads."""
@@ -97,6 +97,13 @@ def _runtime() -> Any:
         return import_module("onnxruntime")
     except ImportError as error:
         raise MissingExtraError("onnxruntime", extra="export", purpose="running an ONNX file") from error
+
+
+def _read_shape(path: Path, text: str) -> LiveShape:
+    try:
+        return LiveShape(**json.loads(text))
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(f"{path} has {text[:60]!r} as {LIVE!r} in its metadata; export it again") from error
 
 
 def _read_card(path: Path, session: Any) -> Card:
