@@ -126,9 +126,10 @@ def _streams(network: FrameStreamingModel, live: OnnxLive) -> Iterator[Answer]:
 
 def _staggered(live: OnnxLive, mixture: Samples) -> Samples:
     """Hop by hop, (B, time) -> (B, n_src, time); an item's state is nothing but zeros until its hop of `STARTS`."""
-    state, parts = live.init_state(len(mixture)), list[Samples]()
+    fresh, parts = live.init_state(len(mixture)), list[Samples]()
+    state = fresh
     for number, start in enumerate(range(0, mixture.shape[1], live.hop)):
-        begun, fresh = np.array(STARTS) < number, live.init_state(len(mixture))
+        begun = np.array(STARTS) < number
         state = {
             name: np.where(begun.reshape(-1, *[1] * (old.ndim - 1)), old, fresh[name]) for name, old in state.items()
         }

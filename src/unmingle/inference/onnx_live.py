@@ -51,24 +51,10 @@ class OnnxLive:
 
     def __init__(self, session: Any, shape: LiveShape) -> None:
         self._session = session
-        self._shape = shape
+        self._window = shape.window
+        self.hop, self.delay, self.least = shape.hop, shape.delay, shape.least
         self._inputs = {one.name.removeprefix(STATE): one for one in session.get_inputs()[1:]}
         self._n_src: int = session.get_outputs()[0].shape[1]
-
-    @property
-    def hop(self) -> int:
-        """Samples that `step` takes, or a multiple of them."""
-        return self._shape.hop
-
-    @property
-    def delay(self) -> int:
-        """Samples by which the output of `step` lags behind its input."""
-        return self._shape.delay
-
-    @property
-    def least(self) -> int:
-        """The fewest samples that a whole stream may have."""
-        return self._shape.least
 
     def init_state(self, batch: int) -> dict[str, Any]:
         """Zeros."""
@@ -89,14 +75,14 @@ class OnnxLive:
         """(B, time) -> (B, S, time + delay)."""
         whole = rest.shape[1] // self.hop * self.hop
         first, state = self.step(rest[:, :whole], state)
-        last, overlap = rest[:, whole:], self._shape.window - self.hop
+        last = rest[:, whole:]
         heard = np.concatenate([state["frames.signal"], last], axis=1)
-        mirrored = heard[:, -self._shape.window // 2 - 1 : -1][:, ::-1]
-        lead = -(-self._shape.window // (2 * self.hop))
+        mirrored = heard[:, -self._window // 2 - 1 : -1][:, ::-1]
+        lead = -(-self._window // (2 * self.hop))
         tail = np.concatenate([last, mirrored, np.zeros((len(rest), lead * self.hop), np.float32)], axis=1)
         second, state = self.step(tail[:, : lead * self.hop], state)
         summed, envelope = (state[f"frames.overlap.{name}"] for name in ("signal", "envelope"))
-        third = np.where(envelope > _COVERED, summed / np.maximum(envelope, _COVERED), 0.0)[..., :overlap]
+        third = np.where(envelope > _COVERED, summed / np.maximum(envelope, _COVERED), 0.0)
         return np.concatenate([first, second, third], axis=2)[..., : rest.shape[1] + self.delay].astype(np.float32)
 
     def whole(self, mixture: Samples) -> Samples:

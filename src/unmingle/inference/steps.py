@@ -67,21 +67,7 @@ class TorchSteps:
     def __init__(self, network: StreamingModel, *, device: str) -> None:
         self._network = network
         self._device = device
-
-    @property
-    def hop(self) -> int:
-        """Samples that `step` takes, or a multiple of them."""
-        return self._network.hop
-
-    @property
-    def delay(self) -> int:
-        """Samples by which the output of `step` lags behind its input."""
-        return self._network.delay
-
-    @property
-    def least(self) -> int:
-        """The fewest samples that a whole stream may have."""
-        return self._network.least
+        self.hop, self.delay, self.least = network.hop, network.delay, network.least
 
     def init_state(self, batch: int) -> Any:
         """The state before the first sample, a named tuple of tensors."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import ClassVar
 
 from unmingle.errors import ConfigError
+from unmingle.presets.front_end import check_front_end
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,7 @@ class ConvTasNetConfig:
     n_repeats: int = 3
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            if getattr(self, field.name) < 1:
-                raise ConfigError(f"{field.name} is {getattr(self, field.name)}; Conv-TasNet wants at least 1")
-        if self.window % 2:
-            raise ConfigError(
-                f"window is {self.window} samples; Conv-TasNet hops by half of it, so take an even number"
-            )
+        check_front_end(self, "Conv-TasNet", even=("window",))
         if not self.kernel % 2:
             raise ConfigError(f"kernel is {self.kernel}; Conv-TasNet's convolutions are centred, so take an odd number")
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import ClassVar
 
-from unmingle.errors import ConfigError
+from unmingle.presets.front_end import check_front_end
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,7 @@ class DPRNNConfig:
     n_blocks: int = 6
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            if getattr(self, field.name) < 1:
-                raise ConfigError(f"{field.name} is {getattr(self, field.name)}; DPRNN wants at least 1")
-        for name in ("window", "chunk"):
-            if getattr(self, name) % 2:
-                raise ConfigError(f"{name} is {getattr(self, name)}; DPRNN overlaps by half, so take an even number")
+        check_front_end(self, "DPRNN", even=("window", "chunk"))
 
     @property
     def causal(self) -> bool:
