@@ -1,5 +1,6 @@
 """Weights files: what goes in comes out, and nothing else is accepted."""
 
+import errno
 import json
 import subprocess
 import sys
@@ -281,6 +282,15 @@ def test_fetching_finds_what_the_cache_holds(hub, saved):
     (snapshot.parent.parent / "refs" / "main").write_text("0" * 40)
     (snapshot / "model.safetensors").write_bytes(saved.read_bytes())
     assert read_card(fetch("somebody/something", cached_only=True)).name == "tiny"
+
+
+def test_a_full_disk_is_not_taken_for_a_silent_hub(hub, monkeypatch):
+    def download(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    with pytest.raises(OutputError, match=r"cannot be kept in the local cache .*hub: No space left"):
+        fetch("somebody/something")
 
 
 def test_a_name_that_is_no_repository_is_refused(hub):

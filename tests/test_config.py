@@ -77,6 +77,13 @@ def test_a_parent_is_found_beside_the_file_that_names_it(tmp_path, monkeypatch):
     assert read_values(tmp_path / "deep" / "child.yaml") == {"wagons": 7}
 
 
+@pytest.mark.parametrize("value", ["", "3", "[a.yaml, 3]", "{a: b}"])
+def test_what_is_extended_is_files(tmp_path, value):
+    write(tmp_path, child=f"extends: {value}\nname: a")
+    with pytest.raises(ConfigError, match="a file or a list of files"):
+        read_values(tmp_path / "child.yaml")
+
+
 def test_extending_in_a_circle_is_refused(tmp_path):
     write(tmp_path, a="extends: b.yaml", b="extends: a.yaml")
     with pytest.raises(ConfigError, match="extends itself"):

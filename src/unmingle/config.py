@@ -66,11 +66,17 @@ def _read(path: Path, above: tuple[Path, ...]) -> Values:
     if path.resolve() in above:
         raise ConfigError(f"{path} extends itself, by way of {', '.join(file.name for file in above)}")
     own = _read_file(path)
-    parents = own.pop(EXTENDS, [])
     merged: Values = {}
-    for parent in [parents] if isinstance(parents, str) else parents:
+    for parent in _parents(own.pop(EXTENDS, []), path):
         merged = merge(merged, _read(path.parent / parent, (*above, path.resolve())))
     return merge(merged, own)
+
+
+def _parents(value: object, path: Path) -> list[str]:
+    parents = [value] if isinstance(value, str) else value
+    if not isinstance(parents, list) or not all(isinstance(parent, str) for parent in cast("list[object]", parents)):
+        raise ConfigError(f"{path}: extends is {value!r}, but should be a file or a list of files, such as 'base.yaml'")
+    return cast("list[str]", parents)
 
 
 def _read_file(path: Path) -> Values:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from unmingle.audio.temporary import Hold
 from unmingle.data import speech as speech_files
 from unmingle.data.store import Store, open_store
 from unmingle.errors import AudioReadError, OutputError
@@ -64,6 +65,33 @@ def test_a_torn_store_is_never_used(speech: Path, monkeypatch: pytest.MonkeyPatc
     assert list((speech.parent / "cache").iterdir()) == []
     monkeypatch.setattr(speech_files, "load", load)
     assert len(opened(speech)) == 6
+
+
+def test_what_a_killed_process_left_is_swept_and_what_another_is_at_stays(speech: Path) -> None:
+    cache = speech.parent / "cache"
+    left, at_work = cache / ".unmingle-0123.store", cache / ".unmingle-4567.store"
+    for draft in (left, at_work):
+        draft.mkdir(parents=True)
+        (draft / "samples.raw").write_bytes(bytes(10))
+    left.with_suffix(".tmp").touch()
+    hold = Hold(at_work.with_suffix(".tmp"))
+    store = opened(speech)
+    assert sorted(cache.iterdir()) == sorted([at_work, hold.path, store.folder])
+    hold.release()
+
+
+def test_two_that_make_one_store_at_once_both_have_it(speech: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    load = speech_files.load
+
+    def slowly(*arguments: object) -> object:
+        monkeypatch.setattr(speech_files, "load", load)
+        opened(speech)  # the other process, faster
+        return load(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(speech_files, "load", slowly)
+    store = opened(speech)
+    assert len(store) == 6
+    assert list((speech.parent / "cache").iterdir()) == [store.folder]
 
 
 def test_a_store_travels_as_a_path(speech: Path) -> None:

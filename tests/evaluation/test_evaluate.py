@@ -51,6 +51,15 @@ def test_finished_scores_are_neither_repeated_nor_overwritten_unasked(tmp_path, 
     assert len(oracle.asked) == 8
 
 
+@pytest.mark.parametrize("name", ["report.md", "report.json", "improvement.png", "input_output.png", "protocol.json"])
+def test_files_of_somebody_else_stay(tmp_path, entries, oracle, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(OutputExistsError, match=name):
+        evaluate(entries, oracle, tmp_path, metrics=METRICS)
+    assert (tmp_path / name).read_text() == "mine"
+    assert not oracle.asked
+
+
 def test_what_an_estimator_says_of_itself_may_hold_tuples(tmp_path, entries, oracle):
     oracle.describe = lambda: {"estimates_from": "an oracle", "options": {"only": ("alice",)}}
     evaluate(entries, oracle, tmp_path, metrics=METRICS)

@@ -116,7 +116,7 @@ def test_bad_samples_and_rates_are_refused(model, mixture):
         separate(model, mixture, sample_rate=1_000_000)
 
 
-@pytest.mark.parametrize("options", [{"n_speakers": "auto"}, {"enroll": (("anna", "anna.wav"),)}])
+@pytest.mark.parametrize("options", [{"n_speakers": "auto"}, {"n_speakers": 4}, {"enroll": (("anna", "anna.wav"),)}])
 def test_a_batch_whose_mixtures_may_hold_more_or_fewer_voices_is_refused(model, voices, options):
     with pytest.raises(ConfigError, match="one at a time"):
         separate(model, voices[:, :RATE], sample_rate=RATE, options=SeparationOptions(**options))

@@ -42,6 +42,7 @@ def test_the_recipes_of_the_repository_load() -> None:
         ("pair_types=[MX]", "letters of F and M"),
         ("mode=middle", "mode"),
         ("seconds=0", "above 0"),
+        ("seed=-1", "0 or more"),
         ("speech=null", "speech must be given"),
         ("room.rt60=[0.5, 0.2]", "lower bound comes first"),
         ("room.height=[0, 3]", "above 0"),

@@ -24,7 +24,7 @@ except ImportError:
 else:
     locks = _fcntl
 
-_PREFIX, _SUFFIX = ".unmingle-", ".tmp"
+_PREFIX, SUFFIX = ".unmingle-", ".tmp"
 
 
 class Hold:
@@ -59,7 +59,7 @@ def hold_temporary(folder: Path) -> Hold:
     """
     while True:
         with suppress(BlockingIOError):  # a sweep was faster; the next name is another one
-            return Hold(folder / f"{_PREFIX}{secrets.token_hex(6)}{_SUFFIX}")
+            return Hold(folder / f"{_PREFIX}{secrets.token_hex(6)}{SUFFIX}")
 
 
 @contextmanager
@@ -97,7 +97,7 @@ def whole(path: Path, *, make_folder: bool = False) -> Generator[Path]:
 
 def sweep(folder: Path) -> None:
     """Remove the temporary files in a folder whose processes are gone; what cannot be removed stays."""
-    for path in folder.glob(f"{_PREFIX}*{_SUFFIX}"):
+    for path in folder.glob(f"{_PREFIX}*{SUFFIX}"):
         with suppress(OSError):
             descriptor = _locked(path)
             if descriptor is not None:

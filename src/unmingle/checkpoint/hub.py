@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 from unmingle.checkpoint.card import read_card
-from unmingle.errors import MissingFileError, UnknownModelError
+from unmingle.errors import MissingFileError, OutputError, UnknownModelError, UnmingleError
 
 HUB_FILE = "model.safetensors"
+_OF_THE_DISK = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
 
 
 def fetch(hub_id: str, *, cached_only: bool = False) -> Path:
@@ -26,6 +28,7 @@ def fetch(hub_id: str, *, cached_only: bool = False) -> Path:
     Raises:
         UnknownModelError: no such repository, or it holds no `model.safetensors`.
         MissingFileError: not in the cache, and the network is off or does not answer.
+        OutputError: the cache cannot be written.
         CheckpointError: the file is damaged or is not one of ours.
     """
     from huggingface_hub import hf_hub_download
@@ -42,7 +45,7 @@ def fetch(hub_id: str, *, cached_only: bool = False) -> Path:
     return path
 
 
-def _not_fetched(hub_id: str, error: Exception, *, cached_only: bool) -> MissingFileError | UnknownModelError:
+def _not_fetched(hub_id: str, error: Exception, *, cached_only: bool) -> UnmingleError:
     from huggingface_hub import constants
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
@@ -53,6 +56,8 @@ def _not_fetched(hub_id: str, error: Exception, *, cached_only: bool) -> Missing
         return MissingFileError(
             f"{hub_id!r} is neither a file here nor a hub repository that was fetched; check the path, or {fetching}"
         )
+    if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+        return OutputError(f"{hub_id!r} cannot be kept in the local cache {constants.HF_HUB_CACHE}: {error.strerror}")
     reason = "the network is switched off (HF_HUB_OFFLINE)" if constants.HF_HUB_OFFLINE else "the hub did not answer"
     return MissingFileError(f"{hub_id!r} is not in the local cache and {reason}; {fetching}")
 

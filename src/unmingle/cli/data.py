@@ -112,7 +112,7 @@ def draw_faces(
     out_dir: Annotated[
         Path, typer.Option("--output-dir", "-o", metavar="DIR", help="Folder for mouth crops and manifest.")
     ] = Path("faces"),
-    seed: Annotated[int, typer.Option(help="Of looks and movements.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of looks and movements.")] = 0,
     seconds: Annotated[
         float | None, typer.Option("--seconds-per-speaker", min=0, help="Leave out a speaker's voices beyond it.")
     ] = None,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -63,10 +63,10 @@ def published_keys(name: str, networks: Mapping[str, str], *, n_heads: int) -> l
     """
     block = re.match(r"(blocks\.\d+\.)(.*)", name)
     if block is None:
-        return [_renamed(name, _OUTER)]
-    key = block[1] + _renamed(block[2], {**_BLOCK, **networks})
+        return [renamed(name, _OUTER)]
+    key = block[1] + renamed(block[2], {**_BLOCK, **networks})
     head = re.match(r"(.*\.attn_[^.]*\.)(.*)", key)
-    key = head[1] + _renamed(head[2], _HEAD_PARTS) if head else key
+    key = head[1] + renamed(head[2], _HEAD_PARTS) if head else key
     if _GAINS.search(key) and ".mixer." not in key and "_blocks." not in key:
         key = re.sub(r"bias$", "beta", re.sub(r"weight$", "gamma", key))
     return [key.format(head=number) for number in range(n_heads)] if "{head}" in key else [key]
@@ -88,9 +88,7 @@ def convert(
     with torch.device("meta"):
         wanted = {name: tuple(tensor.shape) for name, tensor in model().state_dict().items()}
     sources = {name: keys_of(name) for name in wanted}
-    known = {key for keys in sources.values() for key in keys}
-    problems = [f"missing {key}" for key in sorted(known - state.keys())]
-    problems += [f"surplus {key}" for key in sorted(state.keys() - known)]
+    problems = missing_and_surplus(state, sources.values())
     for name, keys in sources.items():
         part = (wanted[name][0] // len(keys), *wanted[name][1:])
         problems += [
@@ -98,15 +96,39 @@ def convert(
             for key in keys
             if key in state and _squeezed(state[key].shape) != _squeezed(part)
         ]
+    refuse(problems, what)
+    return {
+        name: torch.cat([state[key].detach().flatten() for key in keys]).view(wanted[name])
+        for name, keys in sources.items()
+    }
+
+
+def missing_and_surplus(state: Collection[str], sources: Iterable[Collection[str]]) -> list[str]:
+    """A phrase for every published tensor that is wanted and not there, or there and not wanted."""
+    known = {key for keys in sources for key in keys}
+    return [
+        *(f"missing {key}" for key in sorted(known.difference(state))),
+        *(f"surplus {key}" for key in sorted(set(state) - known)),
+    ]
+
+
+def refuse(problems: Collection[str], what: str) -> None:
+    """End with all that is wrong with published tensors, if anything is.
+
+    Raises:
+        CheckpointError: something is.
+    """
     if problems:
         raise CheckpointError(
             f"these weights do not fit the {what} they should, {len(problems)} differences: {'; '.join(problems)}; "
             "state its sizes, or fetch the file again"
         )
-    return {
-        name: torch.cat([state[key].detach().flatten() for key in keys]).view(wanted[name])
-        for name, keys in sources.items()
-    }
+
+
+def renamed(name: str, table: Mapping[str, str]) -> str:
+    """A name whose beginning, the longest in the table, is replaced."""
+    ours = max((prefix for prefix in table if name.startswith(prefix)), key=len)
+    return table[ours] + name.removeprefix(ours)
 
 
 def sizes(state: Mapping[str, Tensor], what: str) -> dict[str, int]:
@@ -213,11 +235,6 @@ def _query_width(stated: object, shown: Mapping[str, Any]) -> int:
     n_bins = shown["window"] // 2 + 1
     fits = type(stated) is int and -(-stated // n_bins) * n_bins == shown["query_width"]
     return stated if fits and isinstance(stated, int) else shown["query_width"]
-
-
-def _renamed(name: str, table: Mapping[str, str]) -> str:
-    ours = max((prefix for prefix in table if name.startswith(prefix)), key=len)
-    return table[ours] + name.removeprefix(ours)
 
 
 def _squeezed(shape: Collection[int]) -> list[int]:

@@ -15,7 +15,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from unmingle.errors import CheckpointError, ConfigError, did_you_mean
+from unmingle.convert.grid_names import count, missing_and_surplus, refuse, renamed, shape_of
+from unmingle.errors import ConfigError, did_you_mean
 from unmingle.models.tfacm import TFACM
 from unmingle.presets import config_from_dict
 from unmingle.presets.tfacm import TFACMConfig
@@ -135,9 +136,7 @@ def convert_state(state: Mapping[str, Tensor], config: TFACMConfig) -> dict[str,
     with torch.device("meta"):
         wanted = {name: tensor.shape for name, tensor in TFACM(config).state_dict().items()}
     sources = {name: published_keys(name, n_heads=config.n_heads) for name in wanted}
-    known = {key for keys in sources.values() for key in keys}
-    problems = [f"missing {key}" for key in sorted(known - state.keys())]
-    problems += [f"surplus {key}" for key in sorted(state.keys() - known)]
+    problems = missing_and_surplus(state, sources.values())
     converted: dict[str, Tensor] = {}
     for name, keys in sources.items():
         parts = [_reoriented(name, state[key]) for key in keys if key in state]
@@ -149,11 +148,7 @@ def convert_state(state: Mapping[str, Tensor], config: TFACMConfig) -> dict[str,
         ]
         if not problems:
             converted[name] = torch.cat([part.detach().flatten() for part in parts]).view(wanted[name])
-    if problems:
-        raise CheckpointError(
-            f"these weights do not fit the TFACM they should, {len(problems)} differences: {'; '.join(problems)}; "
-            "state its sizes, or fetch the file again"
-        )
+    refuse(problems, "TFACM")
     return converted
 
 
@@ -162,22 +157,17 @@ def published_keys(name: str, *, n_heads: int) -> list[str]:
     block = re.match(r"blocks\.(\d+)\.(.*)", name)
     memory = re.match(r"memory\.(hidden|cell)\.(.*)", name)
     if memory:
-        key = "mems.0." + _renamed(memory[2], _MEMORY).format(kind=memory[1][0])
+        key = "mems.0." + renamed(memory[2], _MEMORY).format(kind=memory[1][0])
     elif block:
-        key = f"blocks.{block[1]}." + _renamed(block[2], _BLOCK)
+        key = f"blocks.{block[1]}." + renamed(block[2], _BLOCK)
         if ".attn_" in key:
             stem, part = re.match(r"(.*?attn_\w+(?:\{head\})?\.)(.*)", key).groups()  # pyright: ignore[reportOptionalMemberAccess]
-            key = stem + _renamed(part, _HEAD_PARTS)
+            key = stem + renamed(part, _HEAD_PARTS)
     else:
-        key = _renamed(name, _OUTER)
+        key = renamed(name, _OUTER)
     if _NORMS.search(key) and "gcfn_" not in key:
         key = key.removesuffix(".weight").removesuffix(".bias") + (".gamma" if key.endswith("weight") else ".beta")
     return [key.format(head=head) for head in range(n_heads)] if "{head}" in key else [key]
-
-
-def _renamed(name: str, table: Mapping[str, str]) -> str:
-    ours = max((prefix for prefix in table if name.startswith(prefix)), key=len)
-    return table[ours] + name.removeprefix(ours)
 
 
 def _reoriented(name: str, tensor: Tensor) -> Tensor:
@@ -198,20 +188,14 @@ def _our_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {ours: arguments[name] for name, ours in _ARGUMENTS.items() if name in arguments}
 
 
-def _shape(state: Mapping[str, Tensor], key: str) -> torch.Size:
-    if key not in state:
-        raise CheckpointError(f"not a whole TFACM: {key!r} is missing from {len(state)} tensors; fetch the file again")
-    return state[key].shape
-
-
 def _sizes(state: Mapping[str, Tensor]) -> dict[str, int]:
-    _, query_channels, _, n_bins = _shape(state, "blocks.0.attn_conv_Q_0.2.gamma")
+    _, query_channels, _, n_bins = shape_of(state, "blocks.0.attn_conv_Q_0.2.gamma", "TFACM", n_axes=4)
     return {
-        "n_src": _shape(state, "deconv.weight")[1] // 2,
+        "n_src": shape_of(state, "deconv.weight", "TFACM", n_axes=4)[1] // 2,
         "window": 2 * (n_bins - 1),
-        "channels": _shape(state, "conv.0.conv.weight")[0],
-        "kernel": _shape(state, "blocks.0.intra_linear.weight")[2],
-        "n_blocks": len({match[1] for key in state if (match := re.match(r"blocks\.(\d+)\.", key))}),
-        "n_heads": sum(re.fullmatch(r"blocks\.0\.attn_conv_Q_\d+\.1\.weight", key) is not None for key in state),
+        "channels": shape_of(state, "conv.0.conv.weight", "TFACM", n_axes=4)[0],
+        "kernel": shape_of(state, "blocks.0.intra_linear.weight", "TFACM", n_axes=3)[2],
+        "n_blocks": count(state, r"blocks\.(\d+)\."),
+        "n_heads": count(state, r"blocks\.0\.attn_conv_Q_(\d+)\."),
         "query_width": query_channels * n_bins,
     }

@@ -198,6 +198,7 @@ class DataSettings:
         for name in ("sample_rate", "segment_seconds", "batch_size", "n_valid", "valid_seconds"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"data.{name} is {getattr(self, name)}, but must be above 0")
+        check_least("data.seed", self.seed, 0)
         if self.n_src < 2:
             raise ConfigError(f"data.n_src is {self.n_src}, but a mixture has 2 or more speakers")
         if self.speech and self.manifest:

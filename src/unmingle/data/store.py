@@ -2,7 +2,7 @@
 
 Reading a second of speech from the store costs microseconds, decoding it from Opus or FLAC milliseconds, and training
 reads each second many times. A store is a folder named by the hash of what it was made from; it is written under
-another name and renamed when complete, so a torn one is never used.
+another name and renamed when complete, so a torn one is never used; what a killed process left of one is swept.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import json
 import logging
 import os
 import shutil
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from unmingle.audio.temporary import SUFFIX, hold_temporary, sweep, whole
 from unmingle.data import speech
 from unmingle.errors import ManifestError, OutputError
 from unmingle.simulation.mixing import INT16_STEPS, on_int16_grid
@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 _VERSION = 1  # of the layout below; raise it when the layout or the decoding changes
 _SAMPLES = "samples.npy"
 _INDEX = "index.json"
+_DRAFT = ".store"  # a folder beside the temporary file that its process holds
 _DECODERS = 2
 _AHEAD = 64  # utterances decoded ahead of the one being written
 
@@ -120,9 +121,12 @@ def _write(
     folder: Path, cuts: Sequence[MonoCut], sample_rate: int, progress: Callable[[int, int], None] | None
 ) -> None:
     log.info("decoding %d utterances into %s", len(cuts), folder)
-    draft = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
-    draft.mkdir(parents=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(folder.parent)
+    hold = hold_temporary(folder.parent)
+    draft = hold.path.with_suffix(_DRAFT)
     try:
+        draft.mkdir()
         lengths: list[int] = []
         raw = draft / "samples.raw"
         with raw.open("wb") as stream:
@@ -132,11 +136,29 @@ def _write(
                 if progress:
                     progress(len(lengths), len(cuts))
         _as_npy(raw, draft / _SAMPLES, sum(lengths))
-        (draft / _INDEX).write_text(json.dumps(_rows(cuts, lengths)), encoding="utf-8")
-        if not (folder / _INDEX).is_file():  # else another process was faster, with the same bytes
-            draft.rename(folder)
+        with whole(draft / _INDEX) as index:
+            index.write_text(json.dumps(_rows(cuts, lengths)), encoding="utf-8")
+        _name(draft, folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+        hold.path.unlink(missing_ok=True)
+        hold.release()
+
+
+def _name(draft: Path, folder: Path) -> None:
+    try:
+        draft.rename(folder)
+    except OSError:
+        if not (folder / _INDEX).is_file():  # else another process was faster, with the same bytes
+            raise
+
+
+def _sweep(root: Path) -> None:
+    """Remove the drafts whose processes are gone."""
+    sweep(root)
+    for draft in root.glob(f"*{_DRAFT}"):
+        if not draft.with_suffix(SUFFIX).exists():
+            shutil.rmtree(draft, ignore_errors=True)
 
 
 def _decoded(cuts: Sequence[MonoCut], sample_rate: int) -> Iterator[NDArray[np.int16]]:

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 DEFAULT_METRICS = ("si_snr", "sdr", "pesq", "stoi")
 SCORES, PROTOCOL = "scores.csv", "protocol.json"
+REPORT, MARKDOWN = "report.json", "report.md"
+HISTOGRAM, SCATTER = "improvement.png", "input_output.png"
 PACKAGES = {"sdr": "fast_bss_eval", "sdr_legacy": "fast_bss_eval", "pesq": "pesq", "stoi": "pystoi", "estoi": "pystoi"}
 
 Progress = Callable[[int, int], None]
@@ -223,12 +225,22 @@ def _prepare_folder(out_dir: Path, wanted: dict[str, Any], *, resume: bool, over
     if overwrite:
         table.unlink(missing_ok=True)
         statement.unlink(missing_ok=True)
-    if table.exists():
-        if not resume:
-            raise OutputExistsError(f"{table} is already there; use --resume to go on, --overwrite to start again")
+    if resume and statement.exists():
         _require_same(statement, wanted)
+    elif table.exists():
+        raise OutputExistsError(f"{table} is already there; use --resume to go on, --overwrite to start again")
+    elif not overwrite:
+        _refuse_other_files(out_dir)
     with whole(statement, make_folder=True) as draft:
         draft.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
+
+
+def _refuse_other_files(out_dir: Path) -> None:
+    for path in (out_dir / name for name in (PROTOCOL, REPORT, MARKDOWN, HISTOGRAM, SCATTER)):
+        if path.exists():
+            raise OutputExistsError(
+                f"{path} is already there, but no {SCORES} beside it; use --overwrite, or choose another folder"
+            )
 
 
 def _require_same(statement: Path, wanted: dict[str, Any]) -> None:

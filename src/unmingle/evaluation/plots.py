@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 from unmingle.audio.temporary import whole
 from unmingle.errors import MissingExtraError
-from unmingle.evaluation.evaluate import Evaluation
+from unmingle.evaluation.evaluate import HISTOGRAM, SCATTER, Evaluation
 from unmingle.evaluation.scoring import METRICS
 from unmingle.evaluation.table import UtteranceScores
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-HISTOGRAM, SCATTER = "improvement.png", "input_output.png"
 N_BINS = 30
 
 

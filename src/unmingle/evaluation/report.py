@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from unmingle.audio.temporary import whole
-from unmingle.evaluation.evaluate import Evaluation
+from unmingle.evaluation.evaluate import MARKDOWN, REPORT, Evaluation
 from unmingle.evaluation.scoring import METRICS, SourceScores, finite_mean
 
 ALL = "all"
-REPORT, MARKDOWN = "report.json", "report.md"
 
 
 @dataclass(frozen=True)

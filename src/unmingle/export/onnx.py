@@ -27,7 +27,7 @@ from unmingle.errors import ExportError, MissingExtraError, OutputError, OutputE
 from unmingle.export.check import Agreement, compare
 from unmingle.export.form import Form, Shape, form_of
 from unmingle.inference.handle import Model
-from unmingle.models import SeparationModel
+from unmingle.metrics.cost import count_parameters
 from unmingle.presets import config_to_dict
 
 
@@ -94,7 +94,7 @@ def export_onnx(model: Model, output: str | Path, *, overwrite: bool = False) ->
         n_bytes=n_bytes,
         sample_rate=model.sample_rate,
         n_src=model.n_src,
-        parameters=_count(model.network),
+        parameters=count_parameters(model.network),
         inputs=form.inputs,
         outputs=form.outputs,
         opset=graph.opset_imports[""],
@@ -178,14 +178,10 @@ def _metadata(model: Model) -> dict[str, str]:
         "sample_rate": str(model.sample_rate),
         "n_src": str(model.n_src),
         "config": json.dumps(config_to_dict(model.config)),
-        "parameters": str(_count(model.network)),
+        "parameters": str(count_parameters(model.network)),
         "unmingle_version": __version__,
         **about_weights,
     }
-
-
-def _count(network: SeparationModel) -> int:
-    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def _write(graph: Any, path: Path) -> int:

@@ -63,13 +63,13 @@ def separate(
     check_sample_rate(sample_rate, name="the mixture")
     samples = _as_array(mixture)
     batch = samples if samples.ndim == 2 else samples[np.newaxis]
-    if len(batch) > 1 and (options.n_speakers == "auto" or options.enroll):
-        raise ConfigError(
-            f"a batch of {len(batch)} mixtures gives an array, but voices that are counted or enrolled may be more in "
-            "one mixture than in another; separate them one at a time"
-        )
     model = model if isinstance(model, Model) else load_model(model)
     require_sound_alone(model.config, name=model.name)
+    if len(batch) > 1 and (options.n_speakers not in (None, model.n_src) or options.enroll):
+        raise ConfigError(
+            f"a batch of {len(batch)} mixtures gives an array, but voices that are counted or enrolled may be more in "
+            f"one mixture than in another; separate them one at a time, or as the {model.n_src} of {model.name}"
+        )
     enrolled = enrol_all(options)
     results = [_separate_one(model, one, sample_rate=sample_rate, options=options, enrolled=enrolled) for one in batch]
     estimates = np.stack(results) if samples.ndim == 2 else results[0]

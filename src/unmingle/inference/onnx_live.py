@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from unmingle.audio.framing import Samples
+from unmingle.units import hops_to_first_frame
 
 STATE, NEXT = "state.", "next."
 """What stands before the name of a part of the state, at the graph's inputs and at its outputs."""
@@ -78,7 +79,7 @@ class OnnxLive:
         last = rest[:, whole:]
         heard = np.concatenate([state["frames.signal"], last], axis=1)
         mirrored = heard[:, -self._window // 2 - 1 : -1][:, ::-1]
-        lead = -(-self._window // (2 * self.hop))
+        lead = hops_to_first_frame(self._window, self.hop)
         tail = np.concatenate([last, mirrored, np.zeros((len(rest), lead * self.hop), np.float32)], axis=1)
         second, state = self.step(tail[:, : lead * self.hop], state)
         summed, envelope = (state[f"frames.overlap.{name}"] for name in ("signal", "envelope"))

@@ -19,6 +19,7 @@ from torch import Tensor
 from unmingle.errors import ShapeError
 from unmingle.layers.state import step_by_phase
 from unmingle.layers.stft import divide, from_planes, hann, overlap_add, to_planes
+from unmingle.units import hops_to_first_frame, stream_delay
 
 
 class LiveSTFT:
@@ -28,7 +29,7 @@ class LiveSTFT:
         """For frames of `window` samples, even, every `hop` samples, at most half as many."""
         self.window = window
         self.hop = hop
-        self.lead = -(-window // (2 * hop))
+        self.lead = hops_to_first_frame(window, hop)
         self.context = (self.lead - 1) * hop + window // 2 + 1  # one more than a frame leans on: the end is mirrored
 
     def init_state(self, batch: int, *, like: Tensor) -> Tensor:
@@ -188,7 +189,7 @@ class LiveFrames:
         self.window, self.hop, self.n_src, self.lookahead, self.period = window, hop, n_src, lookahead, period
         self.analysis = LiveSTFT(window, hop)
         self.synthesis = LiveISTFT(window, hop)
-        self.delay = (self.analysis.lead + lookahead - 1) * hop + window // 2
+        self.delay = stream_delay(window, hop, lookahead=lookahead)
         self.least = window // 2 + 1
 
     def init_state(self, batch: int, network: Any, *, like: Tensor) -> LiveState:

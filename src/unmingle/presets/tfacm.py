@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, get_args
 
 from unmingle.errors import ConfigError, did_you_mean
+from unmingle.units import stream_delay
 
 Form = Literal["strict", "published"]
 Gate = Literal["prelu", "sigmoid"]
@@ -149,12 +150,7 @@ class TFACMConfig:
     @property
     def delay(self) -> int:
         """Samples by which the output of a stream lags behind what it has taken."""
-        return (self.lead + self.deconv_lookahead - 1) * self.hop + self.window // 2
-
-    @property
-    def lead(self) -> int:
-        """Hops that have to come in before the first frame is whole."""
-        return -(-self.window // (2 * self.hop))
+        return stream_delay(self.window, self.hop, lookahead=self.deconv_lookahead)
 
     @property
     def n_bins(self) -> int:

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from unmingle.errors import ConfigError
 from unmingle.presets.grid import check_grid
+from unmingle.units import stream_delay
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,9 @@ class TFGridNetConfig:
 
     @property
     def latency(self) -> int | None:
-        """Samples from an input sample to its estimate, fed hop by hop; None unless causal."""
-        lead = -(-self.window // (2 * self.hop))  # hops until the first frame is whole
-        return lead * self.hop + self.window // 2 if self.causal else None
+        """Samples from an input sample to its estimate, fed hop by hop; None unless it streams."""
+        streams = self.causal and 2 * self.hop <= self.window
+        return stream_delay(self.window, self.hop) + self.hop if streams else None
 
     @property
     def n_bins(self) -> int:

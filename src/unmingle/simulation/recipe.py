@@ -65,10 +65,9 @@ class SimulationRecipe:
 
     def __post_init__(self) -> None:
         """Refuse what no mixture can be made from."""
-        if self.n_src < 2:
-            raise ConfigError(f"n_src is {self.n_src}, but a mixture has 2 or more speakers")
-        if self.n_mixtures < 1 or self.sample_rate < 1:
-            raise ConfigError(f"n_mixtures ({self.n_mixtures}) and sample_rate ({self.sample_rate}) must be above 0")
+        for name, least in (("n_src", 2), ("n_mixtures", 1), ("sample_rate", 1), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name} is {getattr(self, name)}, but must be {least} or more")
         if self.seconds is not None and self.seconds <= 0:
             raise ConfigError(f"seconds is {self.seconds}, but must be above 0; leave it empty for whole utterances")
         for name in ("noise_share", "room_share"):
