@@ -106,7 +106,9 @@ def test_a_network_says_what_it_takes_and_what_does_not_count(monkeypatch):
     assert count_macs(Listener(), seconds=2.0, sample_rate=RATE) == 20 * 2_000
     assert count_parameters(Listener()) == 24
     monkeypatch.setattr(cost_room, "observe", lambda model, **_: Observation(0.5, 1.0, 2, 3))
-    cost = profile(Listener(), seconds=1.0, threads=(1,), sample_rate=RATE)
+    told: list[tuple[int, int]] = []
+    cost = profile(Listener(), seconds=1.0, threads=(1,), sample_rate=RATE, progress=lambda *steps: told.append(steps))
+    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
     assert cost.front_end is not None
     assert (cost.front_end.parameters, cost.front_end.macs_per_second) == (24, 20_000)
     assert cost.to_dict()["front_end"]["real_time_factor"] == {"1": 0.5}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unmingle.cli.console import emit, emit_json, example
+from unmingle.cli.console import emit, emit_json, example, progress
 
 if TYPE_CHECKING:
     from unmingle.inference.handle import Model
@@ -33,7 +33,8 @@ def profile(
 
     counts = _thread_counts(threads)
     model = load_or_build(name)
-    measured = cost.profile(model.network, seconds=seconds, threads=counts, repeats=repeats)
+    with progress(model.name, unit="steps/s") as report:
+        measured = cost.profile(model.network, seconds=seconds, threads=counts, repeats=repeats, progress=report)
     described = {
         "name": model.name,
         "sample_rate": model.sample_rate,

@@ -159,13 +159,24 @@ def profile(
     threads: Sequence[int] = (1, 2),
     repeats: int = 5,
     sample_rate: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Profile:
-    """Everything above at once; arguments as for `observe`, with `threads` one process each."""
+    """Everything above at once; arguments as for `observe`, with `threads` one process each.
+
+    `progress` is called with (steps done, steps in all).
+    """
+    tell = progress or (lambda done, total: None)  # noqa: ARG005
+    front_end, n_steps = frozen_front_end(model), 1 + len(threads)
+    n_in_all = n_steps if front_end is None else 2 * n_steps
     rate = _sample_rate(model, sample_rate)
     counted, fused = _macs(model, seconds=1.0, sample_rate=rate)
     operations = 2 * sum(_macs(model, seconds=seconds, sample_rate=rate))
-    seen = {str(n): observe(model, seconds=seconds, threads=n, repeats=repeats, sample_rate=rate) for n in threads}
-    first, front_end = next(iter(seen.values())), frozen_front_end(model)
+    seen: dict[str, Observation] = {}
+    for done, n in enumerate(threads, start=1):
+        tell(done, n_in_all)
+        seen[str(n)] = observe(model, seconds=seconds, threads=n, repeats=repeats, sample_rate=rate)
+    tell(n_steps, n_in_all)
+    first = next(iter(seen.values()))
     return Profile(
         parameters=count_parameters(model),
         macs_per_second=counted,
@@ -178,7 +189,14 @@ def profile(
         process_memory_bytes=first.process_memory_bytes,
         front_end=None
         if front_end is None
-        else profile(front_end, seconds=seconds, threads=threads, repeats=repeats, sample_rate=rate),
+        else profile(
+            front_end,
+            seconds=seconds,
+            threads=threads,
+            repeats=repeats,
+            sample_rate=rate,
+            progress=lambda done, _: tell(n_steps + done, n_in_all),
+        ),
     )
 
 
