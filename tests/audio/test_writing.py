@@ -1,5 +1,7 @@
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -76,6 +78,16 @@ def test_the_target_appears_only_when_it_is_complete(tmp_path):
         writer.write(noise())
         assert not (tmp_path / "a.wav").exists()
     assert (tmp_path / "a.wav").exists()
+
+
+def test_a_file_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
+    done = []
+    fsync, replace = os.fsync, Path.replace
+    monkeypatch.setattr(os, "fsync", lambda descriptor: done.append("sync") or fsync(descriptor))
+    monkeypatch.setattr(Path, "replace", lambda path, target: done.append("name") or replace(path, target))
+    with AudioWriter(tmp_path / "a.wav", 16_000) as writer:
+        writer.write(noise())
+    assert done == ["sync", "name"]
 
 
 def test_a_file_beyond_four_gigabytes_gets_a_header_that_can_say_so(tmp_path):

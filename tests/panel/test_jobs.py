@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
+import unmingle.audio.writing
 import unmingle.panel.rendering
 import unmingle.video.faces
 from unmingle.audio.io import read_audio
@@ -118,6 +119,18 @@ def test_a_face_that_never_talks_is_silent(
     assert any("face2 never moves its mouth" in sentence for sentence in report["warnings"])
     assert report["renders"] == [f"talk_face{k}.mp4" for k in (1, 2, 3)]
     assert all((tmp_path / "out" / name).is_file() for name in report["renders"])
+
+
+def test_long_tracks_of_faces_get_headers_that_can_say_so(
+    run: Run, show: Callable[..., None], make_talk: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unmingle.audio.writing, "_LARGEST_WAV", 100_000)
+    talk = make_talk(1)
+    first, still = np.arange(100) < 50, np.full(100, 0.05)
+    show(np.where(first, talk.openings[0], np.nan), still, np.where(first, np.nan, talk.openings[0]))
+    done(run(talk))
+    files = [tmp_path / "out" / f"talk_face{k}.wav" for k in (1, 2, 3)]
+    assert [sf.info(path).format for path in files] == ["RF64"] * 3
 
 
 def test_more_faces_than_voices_are_told(run: Run, show: Callable[..., None], make_talk: Callable[..., Any]) -> None:

@@ -34,8 +34,8 @@ _HEADROOM = 0.999
 class AudioWriter:
     """Writes one file in blocks.
 
-    Used with `with`, a clean end commits and an error leaves nothing behind. To let several files appear together,
-    call `close` on all of them, then `commit` on all, and `discard` on all when anything fails.
+    Used with `with`, a clean end commits what is on the disk by then, and an error leaves nothing behind. To let
+    several files appear together, see `inference/trackfiles.py`.
 
     Attributes:
         path: the target.
@@ -142,6 +142,7 @@ class AudioWriter:
         try:
             if kind is None:
                 self.close()
+                self.sync()
                 self.commit()
         finally:
             self.discard()

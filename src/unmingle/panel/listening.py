@@ -154,7 +154,10 @@ def _part(
 ) -> Track:
     """What is heard of a voice while one of its faces has it."""
     path = _named(_path(voice), name, stem)
-    with AudioReader(_path(voice)) as reader, _writer(path, reader.sample_rate, reader.info.subtype) as writer:
+    with (
+        AudioReader(_path(voice)) as reader,
+        _writer(path, reader.sample_rate, reader.info.subtype, frames=reader.info.frames) as writer,
+    ):
         position = 0
         for block in reader.blocks(_BLOCK):
             gain = timeline.gain(stretches, start=position, length=block.shape[1], sample_rate=reader.sample_rate)
@@ -173,15 +176,15 @@ def _part(
 
 def _silence(path: Path, name: str, report: SeparationReport) -> Track:
     """A silent track for a face without a voice, as long as the others."""
-    with _writer(path, report.sample_rate, "PCM_16") as writer:
+    with _writer(path, report.sample_rate, "PCM_16", frames=report.n_samples) as writer:
         for start in range(0, report.n_samples, _BLOCK):
             writer.write(np.zeros((1, min(_BLOCK, report.n_samples - start)), np.float32))
     return Track(name, FLOOR_DBFS, 0.0, None, path)
 
 
-def _writer(path: Path, sample_rate: int, recorded: str) -> AudioWriter:
+def _writer(path: Path, sample_rate: int, recorded: str, *, frames: int | None) -> AudioWriter:
     packed: TrackFormat = "flac" if path.suffix == ".flac" else "wav"
-    return AudioWriter(path, sample_rate, subtype=choose_subtype(recorded), format=packed)
+    return AudioWriter(path, sample_rate, subtype=choose_subtype(recorded), format=packed, frames=frames)
 
 
 def _renamed(track: Track, name: str, stem: str) -> Track:
