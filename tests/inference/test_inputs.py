@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -79,7 +80,47 @@ def test_two_inputs_of_one_name_are_refused_by_both_names(folder: Path, tmp_path
     assert len(plan_jobs([folder / "b.wav", folder / "sub" / "b.wav"])) == 2
 
 
-def test_an_input_is_never_an_output(folder: Path) -> None:
-    (folder / "b_spk1.wav").touch()
-    with pytest.raises(OutputExistsError, match=r"would write over the input .*b_spk1\.wav"):
-        plan_jobs([folder / "b.wav", folder / "b_spk1.wav"])
+@pytest.mark.parametrize(
+    ("name", "other", "settings"),
+    [
+        ("b.wav", "b_spk1.wav", {}),
+        ("b.wav", "b_residual.wav", {}),
+        ("b.mp4", "b_offscreen2.flac", {"format": "flac"}),
+        ("b.mp4", "b_faces.mp4", {"render": True}),
+        ("b.mp4", "b_face1.mp4", {"render": True}),
+        ("b.wav", "b_alice.wav", {"enroll": [("alice", "elsewhere.wav")]}),
+    ],
+)
+def test_an_input_is_never_an_output(folder: Path, name: str, other: str, settings: dict[str, Any]) -> None:
+    for file in (name, other):
+        (folder / file).touch()
+    with pytest.raises(OutputExistsError, match=rf"{name} would write over the input .*{other}; choose another output"):
+        plan_jobs([folder / name, folder / other], **settings)
+    assert len(plan_jobs([folder / name, folder / other], out_dir=folder / "out", **settings)) == 2
+    assert len(plan_jobs([folder / name, folder / other], format="flac" if other.endswith("wav") else "wav")) == 2
+
+
+def test_an_enrolment_is_never_an_output(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    for path in ("b_alice.wav", folder / "sub" / ".." / "b_alice.wav"):
+        with pytest.raises(OutputExistsError, match=r"b\.wav would write over the enrolment .*b_alice\.wav"):
+            plan_jobs([folder / "b.wav"], enroll=[("alice", str(path))])
+    assert len(plan_jobs([folder / "b.wav"], enroll=[("bob", "b_alice.wav")])) == 1
+    with pytest.raises(OutputExistsError, match=r"write over the enrolment b_spk1\.wav"):
+        plan_jobs([folder / "b.wav"], enroll=[("alice", "b_spk1.wav")])
+
+
+def test_a_named_track_of_an_earlier_separation_is_not_input_beside_its_recording(folder: Path) -> None:
+    (folder / "b_alice.wav").touch()
+    (folder / "b.separation.json").write_text('{"tracks": [{"path": "b_alice.wav"}]}')
+    with pytest.raises(OutputExistsError, match=r"write over the enrolment .*b_alice\.wav"):
+        plan_jobs([folder / "b.wav"], enroll=[("bob", str(folder / "b_alice.wav"))])
+    assert len(plan_jobs([folder / "b_alice.wav"])) == 1
+
+
+def test_an_input_that_is_a_link_to_an_output_is_refused(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "c_spk1.wav").touch()
+    (folder / "c.wav").symlink_to(tmp_path / "out" / "c_spk1.wav")
+    with pytest.raises(OutputExistsError, match=r"write over the input .*c\.wav"):
+        plan_jobs([folder / "c.wav"], out_dir=tmp_path / "out")

@@ -139,7 +139,7 @@ def separate(
         )
     except ConfigError as error:  # options that make no sense, alone or together
         raise typer.BadParameter(str(error)) from error
-    jobs = plan_jobs(inputs, out_dir=out_dir, format=format)
+    jobs = plan_jobs(inputs, out_dir=out_dir, format=format, enroll=options.enroll, render=render is not None)
     chosen = choose_model(model, n_src=None if n_src == "auto" else n_src, device=device, seeing=faces != "off")
     chosen = chosen if threads is None else chosen.with_threads(threads)
     settings = Settings(chosen, options, overwrite=overwrite, resume=resume, plot=plot)

@@ -67,9 +67,23 @@ class Job:
             name: the file's name.
             voices: names of voices that its tracks may have.
         """
+        if Path(name).name != name:
+            return False
         match = _TRACK.fullmatch(name)
         named = Path(name).stem in {f"{self.stem}_{voice}" for voice in voices}
         return name == self.rttm.name or named or (match is not None and match["stem"] == self.stem)
+
+    def can_write(self, name: str, *, voices: Collection[str] = (), render: bool = False) -> bool:
+        """Whether this job can come to write a file of this name beside the sidecar.
+
+        Args:
+            name: the file's name.
+            voices: names of voices that its tracks may have.
+            render: whether it makes videos too.
+        """
+        suffixes = {f".{self.format}", *([".mp4"] if render else [])}
+        beside = {self.sidecar.name, self.rttm.name, self.picture.name}
+        return name in beside or (Path(name).suffix in suffixes and self.owns(name, voices=voices))
 
 
 def plan_jobs(
@@ -77,6 +91,8 @@ def plan_jobs(
     *,
     out_dir: str | Path | None = None,
     format: TrackFormat = "wav",  # noqa: A002
+    enroll: Sequence[tuple[str, str]] = (),
+    render: bool = False,
 ) -> list[Job]:
     """Turn files, folders and globs into jobs, in a fixed order, each recording once.
 
@@ -87,10 +103,12 @@ def plan_jobs(
         inputs: paths, or patterns such as `interviews/*.m4a`.
         out_dir: where results go; without it, beside each recording.
         format: suffix of the tracks without its dot.
+        enroll: names of voices, which tracks can have, and their recordings, which no result may replace.
+        render: videos are made too.
 
     Raises:
         AudioReadError: a folder or a pattern brings no recording.
-        OutputExistsError: two recordings would write the same files, or one would write over another.
+        OutputExistsError: two recordings would write the same files, or one would write over an input or an enrolment.
     """
     jobs: dict[Path, Job] = {}
     for one in inputs:
@@ -99,6 +117,7 @@ def plan_jobs(
             jobs.setdefault(source.resolve(), Job(source, target, format))
     planned = list(jobs.values())
     _refuse_collisions(planned)
+    _refuse_replacing(planned, enroll, render=render)
     return planned
 
 
@@ -159,10 +178,21 @@ def _refuse_collisions(jobs: Sequence[Job]) -> None:
                 f"{other.source} and {job.source} would both write {job.tracks(1)[0]}; "
                 "rename one, or separate them in two runs with different output folders"
             )
+
+
+def _refuse_replacing(jobs: Sequence[Job], enroll: Sequence[tuple[str, str]], *, render: bool) -> None:
+    """Refuse results that would take the place of what is read, by whatever path it was named."""
+    read = [("input", job.source) for job in jobs] + [("enrolment", Path(path).expanduser()) for _, path in enroll]
+    by_folder: dict[Path, list[Job]] = {}
     for job in jobs:
-        match = _TRACK.fullmatch(job.source.name)
-        writer = by_sidecar.get((job.source.parent / (match["stem"] + SIDECAR_SUFFIX)).resolve()) if match else None
-        if writer is not None and job.source.suffix == f".{writer.format}":
-            raise OutputExistsError(
-                f"separating {writer.source} would write over the input {job.source}; choose another output folder"
-            )
+        by_folder.setdefault(job.out_dir.resolve(), []).append(job)
+    voices = [name for name, _ in enroll]
+    for what, source in read:
+        for path in dict.fromkeys([source.parent.resolve() / source.name, source.resolve()]):
+            for job in by_folder.get(path.parent, []):
+                outdated = _names_track(path, job.stem)  # of an earlier separation, whose files would go
+                if outdated or job.can_write(path.name, voices=voices, render=render):
+                    raise OutputExistsError(
+                        f"separating {job.source} would write over the {what} {source}; "
+                        "choose another output folder, or rename one of them"
+                    )
