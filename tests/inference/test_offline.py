@@ -8,7 +8,6 @@ import pytest
 import soundfile as sf
 
 from unmingle.audio.resample import resample
-from unmingle.audio.writing import AudioWriter
 from unmingle.errors import (
     AudioReadError,
     ConfigError,
@@ -247,16 +246,30 @@ def test_an_interruption_leaves_nothing_behind(recording, oracle, sources, tmp_p
     assert not (tmp_path / "new").exists()
 
 
-def test_a_track_that_cannot_get_its_name_takes_the_others_along(recording, oracle, sources, tmp_path, monkeypatch):
-    def fail(writer):
-        raise OutputError("the second rename fails")
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_track_that_cannot_get_its_name_takes_the_others_along(
+    recording, oracle, sources, tmp_path, monkeypatch, overwrite
+):
+    out, rename = tmp_path / "out", Path.replace
+    old = {f"{recording.stem}_spk{number}.wav": f"old {number}" for number in (1, 2)} if overwrite else {}
+    for name, text in old.items():
+        out.mkdir(exist_ok=True)
+        (out / name).write_text(text)
 
-    first = AudioWriter.commit
-    commits = iter([first, fail])
-    monkeypatch.setattr(AudioWriter, "commit", lambda writer: next(commits)(writer))
+    def fails(path, target):
+        if target.name.endswith("_spk2.wav") and path.name.endswith(".tmp"):
+            raise OSError(5, "the second rename fails")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "replace", fails)
     with pytest.raises(OutputError, match="second rename"):
-        separate_to_files(recording, tmp_path / "out", oracle(sources))
-    assert not (tmp_path / "out").exists()
+        separate_to_files(recording, out, oracle(sources), overwrite=overwrite)
+    if overwrite:
+        with pytest.raises(OutputError, match="second rename"):
+            separate_file(recording, oracle(sources)).save(out, overwrite=True)
+        assert {path.name: path.read_text() for path in out.iterdir()} == old
+    else:
+        assert not out.exists()
 
 
 def test_tracks_that_are_there_are_kept(recording, oracle, sources, tmp_path):

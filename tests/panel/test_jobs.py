@@ -13,6 +13,7 @@ import pytest
 import soundfile as sf
 
 import unmingle.audio.writing
+import unmingle.inference.journal
 import unmingle.panel.rendering
 import unmingle.video.faces
 from unmingle.audio.io import read_audio
@@ -304,3 +305,59 @@ def test_whatever_goes_wrong_leaves_nothing_behind(
     else:
         assert run(talk, render="faces").error == "no space"
     assert names(tmp_path / "out") == []
+
+
+def test_results_that_were_there_stay_when_new_ones_cannot_get_their_names(
+    run: Run, show: Callable[..., None], make_talk: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    talk, out = make_talk(), tmp_path / "out"
+    show(*talk.openings)
+    out.mkdir()
+    for name in ("talk_face1.wav", "talk_face2.wav", "talk.rttm"):
+        (out / name).write_text(f"old {name}")
+    before = {path.name: path.read_text() for path in out.iterdir()}
+    rename = Path.replace
+
+    def fails(path: Path, target: Path) -> Path:
+        if target == out / "talk.separation.json":
+            raise OSError(28, "No space left on device")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "replace", fails)
+    outcome = run(talk, settings=Settings(talk.model, overwrite=True))
+    assert "talk.separation.json cannot be written (No space left on device)" in str(outcome.error)
+    assert {path.name: path.read_text() for path in out.iterdir()} == before
+
+
+def test_what_a_killed_run_had_not_begun_to_name_is_not_replaced_after_it(
+    run: Run, show: Callable[..., None], make_talk: Callable[..., Any], tmp_path: Path
+) -> None:
+    talk, out = make_talk(), tmp_path / "out"
+    show(*talk.openings)
+    out.mkdir()
+    (out / "talk_face2.wav").write_text("precious")
+    (out / ".talk.separation.json.part").write_text('{"overwrite": false}')  # it was looking for faces
+    assert "talk_face2.wav is already there" in str(run(talk, settings=Settings(talk.model, resume=True)).error)
+    assert (out / "talk_face2.wav").read_text() == "precious"
+
+
+def test_what_was_heard_is_kept_when_a_video_cannot_be_made(
+    run: Run, show: Callable[..., None], make_talk: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OutputError("no space")
+
+    talk, windows = make_talk(seconds=6.0), []
+    show(*talk.openings)
+    monkeypatch.setattr(unmingle.inference.journal, "WORTH_KEEPING_SECONDS", 1.0)
+    options, engine = SeparationOptions(window_seconds=2.0, overlap_seconds=0.5), talk.model.engine
+    talk.model.engine = lambda mixture: windows.append(mixture) or engine(mixture)
+    with monkeypatch.context() as patch:
+        patch.setattr(unmingle.panel.rendering, "render_faces", fail)
+        assert run(talk, settings=Settings(talk.model, options), render="faces").error == "no space"
+    kept = sorted(path.name for path in (tmp_path / "out" / ".talk.faces").iterdir())
+    assert kept == [".talk.journal", ".talk.tracks.part"]
+    n_windows = len(windows)
+    done(run(talk, settings=Settings(talk.model, options, resume=True), render="faces"))
+    assert len(windows) - n_windows < n_windows - 1
+    assert not (tmp_path / "out" / ".talk.faces").exists()

@@ -1,5 +1,7 @@
 """Temporary files: how a file appears whole or not at all, and what a killed process left behind.
 
+How several files appear together is in `renaming.py`.
+
 Files in use are told apart from those left behind: a process holds a lock on its own.
 
 The system takes the lock away when the process ends, however it ends. Where there are no locks (Windows), a file that
@@ -75,18 +77,40 @@ def whole(path: Path, *, make_folder: bool = False) -> Generator[Path]:
     Raises:
         OutputError: it cannot be written.
     """
-    try:
+    with telling(path):
         if make_folder:
             path.parent.mkdir(parents=True, exist_ok=True)
-        hold = hold_temporary(path.parent)
-        try:
-            yield hold.path
-            with hold.path.open("rb+") as file:
+        with hidden(path.parent) as draft:
+            yield draft
+            with draft.open("rb+") as file:
                 os.fsync(file.fileno())
-            hold.path.replace(path)
-        finally:
-            hold.path.unlink(missing_ok=True)
-            hold.release()
+            draft.replace(path)
+
+
+@contextmanager
+def hidden(folder: Path) -> Generator[Path]:
+    """A hidden file for the body to write and to rename; in the end it is gone, unless it has another name.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    hold = hold_temporary(folder)
+    try:
+        yield hold.path
+    finally:
+        hold.path.unlink(missing_ok=True)
+        hold.release()
+
+
+@contextmanager
+def telling(path: Path) -> Generator[None]:
+    """Say what it means that writing a file fails.
+
+    Raises:
+        OutputError: the body met an error of the system.
+    """
+    try:
+        yield
     except UnmingleError:
         raise
     except OSError as error:

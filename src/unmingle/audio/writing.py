@@ -111,6 +111,11 @@ class AudioWriter:
             self.subtype = "FLOAT"
         self._rewrite(gain=gain, target=self.subtype, reopen=False)
 
+    @property
+    def draft(self) -> Path:
+        """The temporary file."""
+        return self._hold.path
+
     def sync(self) -> None:
         """See to it that the finished file is on the disk, whatever happens to the machine; before `commit`."""
         with self._failures(), self._hold.path.open("rb+") as file:
@@ -123,7 +128,7 @@ class AudioWriter:
         self._hold.release()
 
     def discard(self) -> None:
-        """Remove the temporary file; the target is not touched."""
+        """Remove the temporary file, if it did not get its name; the target is not touched."""
         try:
             self._close_file()
         except OutputError:

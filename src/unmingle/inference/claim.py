@@ -1,32 +1,66 @@
 """The mark of a job that is under way: a hidden file beside its results, held as long as its process lives.
 
-When it is there and nobody holds it, the run before was killed; what lies under the names of the job without a report
-is then that run's own.
+Before the new files get their names, it says which they are and which ones they replace. When it is there and nobody
+holds it, the run before was killed; if that was amid its renames, the next run puts everything back as it was.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Generator
+import os
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from unmingle.audio.temporary import Hold
+from unmingle.audio.renaming import Draft, Exchange
+from unmingle.audio.temporary import Hold, telling
 from unmingle.errors import OutputError
 
 
-@dataclass(frozen=True)
 class Claim:
-    """What was found where a job begins.
+    """A job that is under way, and what the run before left of it.
 
     Attributes:
-        killed: the run before was killed.
-        replacing: that run had been asked to replace what was there before it.
+        replacing: the run before was killed, and had been asked to replace what was there before it.
     """
 
-    killed: bool = False
-    replacing: bool = False
+    def __init__(self, path: Path, *, overwrite: bool, found: dict[str, Any]) -> None:
+        """Take the mark, and what it said; see `claim`."""
+        self.replacing = bool(found.get("overwrite"))
+        self._path, self._said = path, {"overwrite": overwrite or self.replacing}
+        self._exchange: Exchange | None = None
+        self._done = False
+
+    def note(self, **more: Any) -> None:
+        """Write the mark.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        with telling(self._path), self._path.open("wb") as file:
+            file.write(json.dumps({**self._said, **more}).encode())
+            file.flush()
+            os.fsync(file.fileno())
+
+    def exchange(self, drafts: Sequence[Draft], *, outdated: Sequence[Path] = ()) -> None:
+        """Give all files their names, or none, even if this process is killed meanwhile; see `Exchange`.
+
+        Raises:
+            OutputError: a file cannot get its name; all is as it was.
+        """
+        self._exchange = Exchange.plan(drafts, outdated=outdated)
+        self.note(naming=self._exchange.to_dict())
+        self._exchange.carry_out(drafts)
+        self._done = True
+
+    def end(self) -> None:
+        """Remove the mark, from when on the new files stay."""
+        if self._exchange is not None and not self._done:
+            self._exchange.undo()  # once more: an interruption may have come into it
+        self._path.unlink(missing_ok=True)
+        if self._exchange is not None and self._done:
+            self._exchange.settle()
 
 
 @contextmanager
@@ -41,12 +75,24 @@ def claim(path: Path, *, overwrite: bool) -> Generator[Claim]:
         OutputError: another run is at work on it, or the folder cannot be written.
     """
     with alone(path, busy=f"another run is writing the same results into {path.parent}"):
+        found = _read(path)
+        interrupted = _naming(found, path.parent)
+        if interrupted is not None:
+            interrupted.undo()
+        mark = Claim(path, overwrite=overwrite, found=found)
         try:
-            found = _read(path)
-            _write(path, overwrite=overwrite or found.replacing)
-            yield found
+            mark.note()
+            yield mark
         finally:
-            path.unlink(missing_ok=True)
+            mark.end()
+
+
+def is_replacing(path: Path) -> bool:
+    """Whether the run of this mark, living or killed, may have begun to replace what was there before it."""
+    if not path.exists():
+        return False
+    found = _read(path)
+    return bool(found.get("overwrite")) or "naming" in found
 
 
 @contextmanager
@@ -72,19 +118,17 @@ def alone(path: Path, *, busy: str) -> Generator[None]:
         hold.release()
 
 
-def _write(path: Path, *, overwrite: bool) -> None:
+def _read(path: Path) -> dict[str, Any]:
+    """What a mark says; nothing where it is new, or was being written."""
     try:
-        path.write_bytes(json.dumps({"overwrite": overwrite}).encode())
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written ({error.strerror}); is the disk full?") from error
+        said = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
-def _read(path: Path) -> Claim:
-    text = path.read_bytes()
-    if not text:
-        return Claim()
+def _naming(found: dict[str, Any], folder: Path) -> Exchange | None:
     try:
-        said = json.loads(text)
-    except ValueError:
-        return Claim(killed=True)
-    return Claim(killed=True, replacing=isinstance(said, dict) and bool(said.get("overwrite")))
+        return Exchange.from_dict(found["naming"], folder) if "naming" in found else None
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return None

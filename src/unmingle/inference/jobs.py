@@ -1,22 +1,25 @@
 """Many recordings, one after the other: do the job, tell how it ended, skip what is done.
 
-    inputs (files, folders, globs) -> plan_jobs -> Job, Job, ... -> attempt -> tracks, then the sidecar -> Outcome
+    inputs (files, folders, globs) -> plan_jobs -> Job, Job, ... -> attempt -> tracks and sidecar -> Outcome
 
-A job writes `{stem}_spk1.wav ...` and, last and in one step, `{stem}.separation.json`: where that file is, the
-job is complete. A job that fails or is interrupted leaves nothing behind but, in hidden files, the work of the network
-when that is worth a minute of sound or more; one that is killed leaves hidden files that its next run goes on from, or
-removes.
+A job writes `{stem}_spk1.wav ...`, then who speaks when, then `{stem}.separation.json`, and when all is on the disk it
+gives them their names in this order (`audio/renaming.py`): where the last one is, the job is complete. Whatever goes
+wrong, all files of this job are there or all that were there before it. A job that fails or is interrupted leaves
+nothing behind but, in hidden files, the work of the network when that is worth a minute of sound or more; one that is
+killed leaves hidden files that its next run goes on from, or removes, and what it had begun to rename is put back then.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from unmingle.audio.renaming import Draft
 from unmingle.errors import (
     AudioReadError,
     CheckpointError,
@@ -30,7 +33,7 @@ from unmingle.inference.drawing import draw
 from unmingle.inference.handle import Model, list_models, load_model, require_sound_alone
 from unmingle.inference.inputs import Job
 from unmingle.inference.report import Progress, SeparationOptions
-from unmingle.inference.sidecar import read_sidecar, report_of_whole, unfinished, write_rttm, write_sidecar
+from unmingle.inference.sidecar import drafts_of_report, read_sidecar, report_of_whole, unfinished
 from unmingle.presets import is_audio_visual
 
 
@@ -105,32 +108,44 @@ class Outcome:
 
 
 class Result(Protocol):
-    """What a way of separating hands back."""
-
-    @property
-    def files(self) -> Sequence[Path]:
-        """Everything that it wrote."""
-        ...
+    """What a way of separating says about what it made."""
 
     def to_dict(self) -> dict[str, Any]:
         """What the sidecar shall say; names of files without their folder, those besides the tracks under `renders`."""
         ...
 
 
-Separate = Callable[[Job, Settings, Progress | None], Result]
-"""A way of separating one recording into files, all of them or none."""
+@dataclass(frozen=True)
+class Made:
+    """What a way of separating made.
+
+    Attributes:
+        result: what is to be said about it.
+        drafts: every file, and the name that it shall get.
+    """
+
+    result: Result
+    drafts: Sequence[Draft]
 
 
-def by_ear(job: Job, settings: Settings, progress: Progress | None) -> Result:
+Separate = Callable[[Job, Settings, Progress | None], AbstractContextManager[Made]]
+"""A way of separating one recording into files, which get their names in the body; in the end the others are gone.
+
+What the next run needs to go on is kept when the body fails.
+"""
+
+
+@contextmanager
+def by_ear(job: Job, settings: Settings, progress: Progress | None) -> Generator[Made]:
     """Separate the sound alone."""
     from unmingle.inference.identity import possible_names
-    from unmingle.inference.offline import separate_to_files
+    from unmingle.inference.offline import separate_to_drafts
     from unmingle.inference.trackfiles import track_paths
 
     if not settings.overwrite:
         names = possible_names(settings.options, n_src=settings.model.n_src)
         _refuse_existing(track_paths(job.out_dir, job.stem, names, job.format), resume=settings.resume)
-    return separate_to_files(
+    with separate_to_drafts(
         job.source,
         job.out_dir,
         settings.model,
@@ -139,7 +154,8 @@ def by_ear(job: Job, settings: Settings, progress: Progress | None) -> Result:
         overwrite=settings.overwrite,
         resume=settings.resume,
         progress=progress,
-    )
+    ) as (report, files):
+        yield Made(report, files.drafts)
 
 
 def attempt(job: Job, settings: Settings, *, progress: Progress | None = None, separate: Separate = by_ear) -> Outcome:
@@ -161,7 +177,7 @@ def attempt(job: Job, settings: Settings, *, progress: Progress | None = None, s
 def run_job(
     job: Job, settings: Settings, *, progress: Progress | None = None, separate: Separate = by_ear
 ) -> dict[str, Any]:
-    """Separate one recording into its tracks, then write the sidecar, then draw.
+    """Separate one recording into its tracks and the sidecar, then draw.
 
     Returns:
         What the sidecar says.
@@ -173,37 +189,34 @@ def run_job(
     from unmingle.inference.trackfiles import check_targets, folder
 
     _refuse_odd_name(job)
-    before = read_sidecar(job)
-    with folder(job.out_dir), claim(unfinished(job), overwrite=settings.overwrite) as found:
-        if found.killed and (settings.resume or not found.replacing):
-            settings = replace(settings, overwrite=True)  # what is there was written by the run that was killed
+    with folder(job.out_dir), claim(unfinished(job), overwrite=settings.overwrite) as mark:
+        if mark.replacing and settings.resume:
+            settings = replace(settings, overwrite=True)  # as the run that was killed had been asked to
         beside = [job.sidecar, job.rttm, *([job.picture] if settings.plot else [])]
         if not settings.overwrite:
             _refuse_existing(beside, resume=settings.resume)
         check_targets(beside, overwrite=True)  # a folder of that name would cost the tracks after all the work
-        result = separate(job, settings, progress)
-        described = _describe(job, result)
-        try:
-            write_rttm(job, described)
-            write_sidecar(job, described)
-        except BaseException:
-            for path in [*result.files, job.rttm]:
-                path.unlink(missing_ok=True)
-            raise
-    if before is not None:
-        _remove_outdated(job, before, described)
+        before = read_sidecar(job)
+        with separate(job, settings, progress) as made:
+            described = _describe(job, made.result)
+            with drafts_of_report(job, described) as report:
+                drafts = [*made.drafts, *report]
+                if not settings.overwrite:
+                    _refuse_existing([target for _, target in drafts], resume=settings.resume)
+                mark.exchange(drafts, outdated=_outdated(job, before, described))
     if settings.plot:
         draw(job, described)
     return described
 
 
-def _remove_outdated(job: Job, before: dict[str, Any], now: dict[str, Any]) -> None:
-    """Remove what the separation before this one wrote and this one did not replace: it would pass for its result."""
-    voices = {str(track.get("name")) for track in before["tracks"]}
-    for name in _names(before) - _names(now):
-        if job.owns(name, voices=voices):
-            (job.out_dir / name).unlink(missing_ok=True)
-    job.picture.unlink(missing_ok=True)
+def _outdated(job: Job, before: dict[str, Any] | None, now: dict[str, Any]) -> list[Path]:
+    """What the separation before this one wrote and this one does not replace: it would pass for its result."""
+    outdated = [job.rttm] if now["rttm"] is None else []
+    if before is not None:
+        voices = {str(track.get("name")) for track in before["tracks"]}
+        names = sorted(name for name in _names(before) - _names(now) if job.owns(name, voices=voices))
+        outdated += [*(job.out_dir / name for name in names), job.picture]
+    return [path for path in outdated if path.is_file()]
 
 
 def _describe(job: Job, result: Result) -> dict[str, Any]:

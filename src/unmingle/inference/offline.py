@@ -9,6 +9,8 @@ All three run the same engine (`engine.py`).
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,7 +87,8 @@ class Separation:
             ) as files,
         ):
             files.write(self.estimates)
-            files.finish([1.0] * len(paths))
+            files.close([1.0] * len(paths))
+            files.commit()
         return paths
 
 
@@ -165,6 +168,29 @@ def separate_to_files(
         OutputExistsError, OutputError: the tracks cannot be written.
         UnknownModelError, CheckpointError, ConfigError: the model is not to be had, or wants a video too.
     """
+    with separate_to_drafts(
+        path, out_dir, model, options, format=format, overwrite=overwrite, resume=resume, progress=progress
+    ) as (report, files):
+        files.commit()
+    return report
+
+
+@contextmanager
+def separate_to_drafts(
+    path: str | Path,
+    out_dir: str | Path,
+    model: Model | str | Path | None = None,
+    options: SeparationOptions | None = None,
+    *,
+    format: TrackFormat = "wav",  # noqa: A002
+    overwrite: bool = False,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> Generator[tuple[SeparationReport, TrackFiles]]:
+    """Separate like `separate_to_files`, but leave it to the body to give the tracks their names.
+
+    Tracks without a name are gone in the end; the network's work is kept for `resume` when the body fails.
+    """
     options = options or SeparationOptions()
     model = as_model(model)
     stem = Path(path).stem
@@ -200,8 +226,8 @@ def separate_to_files(
                 heard, plan.routing, options, sink=lambda piece: files.write(piece[rows]), progress=progress
             )
             gains = engine.level_gains(measures, options)
-            clipping = files.finish([gains[row] for row in rows])
-    return describe(model, source, options, plan, measures, gains, warnings=clipping, paths=paths)
+            clipping = files.close([gains[row] for row in rows])
+            yield describe(model, source, options, plan, measures, gains, warnings=clipping, paths=paths), files
 
 
 def as_model(model: Model | str | Path | None) -> Model:

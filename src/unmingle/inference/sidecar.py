@@ -1,13 +1,16 @@
-"""The report of a job beside its tracks: read, and written last and in one step, so that it says that all is there."""
+"""The report of a job beside its tracks: read, and named last, so that where it is all is there."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from unmingle.audio.temporary import whole
+from unmingle.audio.renaming import Draft
+from unmingle.audio.temporary import hidden, telling
+from unmingle.inference.claim import is_replacing
 from unmingle.inference.inputs import Job
 from unmingle.voices.rttm import Turn, to_rttm
 
@@ -41,29 +44,25 @@ def unfinished(job: Job) -> Path:
 
 def report_of_whole(job: Job) -> dict[str, Any] | None:
     """What the sidecar says, unless somebody is, or was until killed, replacing what it is about."""
-    return None if unfinished(job).exists() else read_sidecar(job)
+    return None if is_replacing(unfinished(job)) else read_sidecar(job)
 
 
-def write_rttm(job: Job, described: Mapping[str, Any]) -> None:
-    """Write who speaks when, or remove what an earlier separation said about it.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    if described["rttm"] is None:
-        job.rttm.unlink(missing_ok=True)
-        return
-    turns = [Turn(**segment) for segment in described["segments"]]
-    with whole(job.rttm) as draft:
-        draft.write_text(to_rttm(turns, stem=job.stem), encoding="utf-8")
-
-
-def write_sidecar(job: Job, described: dict[str, Any]) -> None:
-    """Write the report, which makes the job complete.
+@contextmanager
+def drafts_of_report(job: Job, described: dict[str, Any]) -> Generator[list[Draft]]:
+    """Write who speaks when, where that is known, and last the report, which makes the job complete; without names yet.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: they cannot be written.
     """
-    text = json.dumps(described, indent=2, ensure_ascii=False, allow_nan=False)
-    with whole(job.sidecar) as draft:
-        draft.write_text(text + "\n", encoding="utf-8")
+    texts: list[tuple[Path, str]] = []
+    if described["rttm"] is not None:
+        texts.append((job.rttm, to_rttm([Turn(**segment) for segment in described["segments"]], stem=job.stem)))
+    texts.append((job.sidecar, json.dumps(described, indent=2, ensure_ascii=False, allow_nan=False) + "\n"))
+    with ExitStack() as stack:
+        drafts: list[Draft] = []
+        for target, text in texts:
+            with telling(target):
+                draft = stack.enter_context(hidden(target.parent))
+                draft.write_text(text, encoding="utf-8")
+            drafts.append((draft, target))
+        yield drafts

@@ -1,4 +1,4 @@
-"""The files of one recording's tracks: all of them, or nothing."""
+"""The files of one recording's tracks: all of them, or what was there before."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from unmingle.audio.formats import Subtype, TrackFormat
 from unmingle.audio.framing import Samples
+from unmingle.audio.renaming import Draft, rename_together
 from unmingle.audio.temporary import sweep
 from unmingle.audio.writing import AudioWriter, check_target
 from unmingle.errors import OutputError
@@ -53,7 +54,7 @@ def folder(path: Path) -> Generator[None]:
 
 
 class TrackFiles:
-    """Writes one file per track; all get their names together in `finish`, or none does."""
+    """Writes one file per track; all get their names together in `commit`, or none does."""
 
     def __init__(self, writers: Sequence[AudioWriter]) -> None:
         """Take open writers; see `open`."""
@@ -96,25 +97,24 @@ class TrackFiles:
         for writer, track in zip(self._writers, tracks, strict=True):
             writer.write(track[None])
 
-    def finish(self, gains: Sequence[float]) -> list[str]:
-        """Scale the tracks, give all files their names, and say what had to be done so that nothing clips."""
+    def close(self, gains: Sequence[float]) -> list[str]:
+        """Scale the tracks, which need only their names then; say what had to be done so that nothing clips."""
         for writer, gain in zip(self._writers, gains, strict=True):
             writer.close(gain=gain)
-        self._commit()
         return [sentence for writer in self._writers if (sentence := _about(writer)) is not None]
 
-    def _commit(self) -> None:
-        named: list[Path] = []
-        try:
-            for writer in self._writers:
-                writer.sync()
-            for writer in self._writers:
-                writer.commit()
-                named.append(writer.path)
-        except BaseException:
-            for path in named:
-                path.unlink(missing_ok=True)
-            raise
+    @property
+    def drafts(self) -> list[Draft]:
+        """The files as they are, and what they shall be called."""
+        return [(writer.draft, writer.path) for writer in self._writers]
+
+    def commit(self) -> None:
+        """Give all files their names, or none: those that had the names before are back then.
+
+        Raises:
+            OutputError: a file cannot get its name.
+        """
+        rename_together(self.drafts)
 
 
 def _about(writer: AudioWriter) -> str | None:

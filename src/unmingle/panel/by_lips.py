@@ -105,7 +105,8 @@ def _finish(
         measures = source.hand_out(heard, Routing.straight(len(names)), undivided, sink=keep, progress=None)
         gains = engine.level_gains(measures, options)[: len(written)]
         missed = engine.missed_loudness(measures, options, gains, names=names)
-        clipping = files.finish(gains)
+        clipping = files.close(gains)
+        files.commit()
     return SeparationReport(
         model=settings.model.name,
         unmingle_version=__version__,

@@ -1,7 +1,7 @@
 """One recording for `unmingle separate`: by its faces where it shows any, by ear where it does not.
 
-Everything is made in a hidden folder beside the results, from which all files move to their names together. The work
-of the network stays there when it is interrupted, for a run with `--resume`.
+Everything is made in a hidden folder beside the results, from which all files move to their names together, and with
+the report. The work of the network stays there when that is interrupted or fails, for a run with `--resume`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from unmingle.audio.writing import check_target
 from unmingle.errors import FaceError, MissingExtraError, MissingFileError, VideoReadError
 from unmingle.inference import jobs
 from unmingle.inference.inputs import Job
-from unmingle.inference.jobs import Outcome, Settings
+from unmingle.inference.jobs import Made, Outcome, Settings
 from unmingle.inference.report import Progress, SeparationReport
 from unmingle.inference.trackfiles import track_paths
 from unmingle.panel.report import HeardFace, Method, PanelReport
@@ -66,8 +66,11 @@ def attempt(job: Job, settings: Settings, looking: Looking, *, progress: Progres
     )
 
 
-def separate(looking: Looking, job: Job, settings: Settings, progress: Progress | None) -> PanelReport:
+@contextmanager
+def separate(looking: Looking, job: Job, settings: Settings, progress: Progress | None) -> Generator[Made]:
     """Separate a video into one track per face; into those of the sound alone when faces are only looked for.
+
+    The files get their names in the body.
 
     Raises:
         FaceError: no face, where faces were asked for.
@@ -76,23 +79,15 @@ def separate(looking: Looking, job: Job, settings: Settings, progress: Progress 
     probe(job.source)  # without sound, nobody need be looked for
     seen, notes = _look(looking, job, settings, _half(progress, 0))
     if seen is None:
-        return PanelReport(jobs.by_ear(job, settings, progress), asked=looking.asked, notes=notes)
+        with jobs.by_ear(job, settings, progress) as made:
+            yield replace(made, result=PanelReport(made.result, asked=looking.asked, notes=notes))
+        return
     method: Method = "lips" if is_audio_visual(settings.model.config) else "ear"
     _check_targets(job, looking, [track.name for track in seen.tracks], settings, method)
-    with _staging(job) as folder:
-        sound, faces, said = _hear(job, settings, seen, folder, _half(progress, 1))
-        files = [*sound.files, *_render(looking, job, sound, faces, seen, folder)]
-        moved = _move(files, job.out_dir, overwrite=settings.overwrite)
-    tracks = [replace(track, path=path) for track, path in zip(sound.tracks, moved, strict=False)]
-    return PanelReport(
-        replace(sound, tracks=tracks),
-        faces,
-        method,
-        seen,
-        renders=moved[len(tracks) :],
-        asked=looking.asked,
-        notes=[*notes, *said],
-    )
+    with _staging(job) as folder, _heard(job, settings, seen, folder, _half(progress, 1)) as (sound, faces, said):
+        renders = _render(looking, job, sound, faces, seen, folder)
+        report = PanelReport(sound, faces, method, seen, renders=renders, asked=looking.asked, notes=[*notes, *said])
+        yield Made(report, [(path, job.out_dir / path.name) for path in [*sound.files, *renders]])
 
 
 def _insists(looking: Looking, settings: Settings) -> bool:
@@ -149,17 +144,20 @@ def _check_belongs(seen: FaceReport, source: Path, named: Path) -> None:
         )
 
 
-def _hear(
+@contextmanager
+def _heard(
     job: Job, settings: Settings, seen: FaceReport, folder: Path, progress: Progress | None
-) -> tuple[SeparationReport, list[HeardFace], list[str]]:
+) -> Generator[tuple[SeparationReport, list[HeardFace], list[str]]]:
+    """The tracks of the faces, in that folder; what the network heard is kept when the body fails."""
     if is_audio_visual(settings.model.config):
         from unmingle.panel.by_lips import separate_by_lips
 
-        return separate_by_lips(job, settings, seen, folder, progress=progress)
-    from unmingle.inference.offline import separate_to_files
+        yield separate_by_lips(job, settings, seen, folder, progress=progress)
+        return
+    from unmingle.inference.offline import separate_to_drafts
     from unmingle.panel.listening import hand_out
 
-    sound = separate_to_files(
+    with separate_to_drafts(
         job.source,
         folder,
         settings.model,
@@ -168,8 +166,9 @@ def _hear(
         overwrite=True,
         resume=settings.resume,
         progress=progress,
-    )
-    return hand_out(sound, seen, job, folder)
+    ) as (sound, files):
+        files.commit()
+        yield hand_out(sound, seen, job, folder)
 
 
 def _render(
@@ -226,23 +225,6 @@ def _clear(folder: Path, stem: str) -> None:
     for path in folder.iterdir():
         if not path.name.startswith(f".{stem}."):
             path.unlink()
-
-
-def _move(files: Sequence[Path], out_dir: Path, *, overwrite: bool) -> list[Path]:
-    """Give all files their names, or none."""
-    targets = [out_dir / path.name for path in files]
-    for target in targets:
-        check_target(target, overwrite=overwrite)
-    moved: list[Path] = []
-    try:
-        for path, target in zip(files, targets, strict=True):
-            path.replace(target)
-            moved.append(target)
-    except BaseException:
-        for target in moved:
-            target.unlink(missing_ok=True)
-        raise
-    return targets
 
 
 def _half(progress: Progress | None, done_before: int) -> Progress | None:

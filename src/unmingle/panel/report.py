@@ -75,11 +75,6 @@ class PanelReport:
     asked: dict[str, object] = field(default_factory=dict[str, object])
     notes: Sequence[str] = ()
 
-    @property
-    def files(self) -> list[Path]:
-        """Everything that was written."""
-        return [*self.sound.files, *self.renders]
-
     def to_dict(self) -> dict[str, Any]:
         """As values that JSON can hold; files are named without their folder."""
         said = self.sound.to_dict()
