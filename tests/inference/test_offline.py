@@ -112,6 +112,20 @@ def test_tracks_beyond_full_scale_are_not_clipped(tmp_path, oracle, sources):
     np.testing.assert_allclose(tracks.sum(axis=0), sf.read(tmp_path / "a.wav")[0], atol=2**-14)
 
 
+def test_the_level_of_a_track_that_was_turned_down_is_that_of_its_file(tmp_path, oracle, sources, caplog):
+    loud = sources * (4.0 / np.abs(sources).max())
+    sf.write(tmp_path / "a.wav", np.clip(loud.sum(axis=0), -1, 1), RATE)
+    model = oracle(loud)
+    report = separate_to_files(tmp_path / "a.wav", tmp_path / "out", model, format="flac")
+    assert sum("turned down by" in sentence for sentence in report.warnings) == 2
+    for track in report.tracks:
+        power = np.mean(sf.read(track.path)[0] ** 2)
+        assert track.level_dbfs == pytest.approx(10 * np.log10(power), abs=0.02)
+    assert caplog.text == ""
+    separate_file(tmp_path / "a.wav", model).save(tmp_path / "saved", format="flac")
+    assert caplog.text.count("would exceed full scale and was turned down by") == 2
+
+
 def test_an_offset_is_removed_and_told(tmp_path, oracle, sources):
     mixture = sources.sum(axis=0)
     sf.write(tmp_path / "a.wav", mixture + 0.25, RATE, subtype="FLOAT")

@@ -165,6 +165,25 @@ def test_a_video_is_separated_by_the_lips_it_shows(
     assert "3 people were said to speak, but 2 faces were listened to (--faces)" in outcome.report["warnings"]
 
 
+def test_the_level_of_a_face_that_was_turned_down_is_that_of_its_file(
+    model: Model,
+    make_talk: Callable[..., Any],
+    make_face: Callable[..., FaceTrack],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    talk = make_talk(seconds=5.0)
+    faces = [make_face(f"face{k}", opening, crops=True) for k, opening in enumerate(talk.openings, start=1)]
+    monkeypatch.setattr(unmingle.video.faces, "find_faces", lambda path, **more: FaceReport(faces, 5.0, (128, 64)))
+    job = Job(talk.path, tmp_path / "out", "flac")
+    report = attempt(job, Settings(model, SeparationOptions(level_dbfs=0.0)), Looking(faces=2)).report
+    assert report is not None
+    assert any("turned down by" in sentence for sentence in report["warnings"])
+    for track in report["tracks"]:
+        power = float(np.square(read_audio(tmp_path / "out" / track["path"]).samples).mean())
+        assert track["level_dbfs"] == pytest.approx(10 * np.log10(power), abs=0.02)
+
+
 def test_the_lips_of_nobody_separate_nothing(
     model: Model, make_talk: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ All three run the same engine (`engine.py`).
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from unmingle.audio.formats import Subtype
 from unmingle.audio.framing import Samples
+from unmingle.audio.levels import gain_from_db
 from unmingle.inference import engine
 from unmingle.inference.arrays import separate
 from unmingle.inference.describe import describe
@@ -29,6 +31,8 @@ from unmingle.inference.report import Progress, SeparationOptions, SeparationRep
 from unmingle.inference.source import Source
 from unmingle.inference.store import TrackStore
 from unmingle.inference.trackfiles import TrackFiles, check_targets, folder, track_paths
+
+log = logging.getLogger(__name__)
 
 __all__ = ["Separation", "separate", "separate_file", "separate_to_files"]
 
@@ -69,6 +73,8 @@ class Separation:
     def save(self, out_dir: str | Path, *, overwrite: bool = False, format: TrackFormat = "wav") -> list[Path]:  # noqa: A002
         """Write `{stem}_spk1.wav`, ... into a folder, which is made when it is not there: all tracks or none.
 
+        What a format cannot hold above full scale is turned down, or written in 32-bit float, and a warning is logged.
+
         Raises:
             OutputExistsError: a track is already there and `overwrite` was not asked for.
             OutputError: the folder cannot be written.
@@ -87,7 +93,8 @@ class Separation:
             ) as files,
         ):
             files.write(self.estimates)
-            files.close([1.0] * len(paths))
+            for sentence in files.close([1.0] * len(paths)):
+                log.warning("%s", sentence)
             files.commit()
         return paths
 
@@ -227,6 +234,8 @@ def separate_to_drafts(
             )
             gains = engine.level_gains(measures, options)
             clipping = files.close([gains[row] for row in rows])
+            for row, attenuation in zip(rows, files.attenuations_db, strict=True):
+                gains[row] *= gain_from_db(-attenuation)
             yield describe(model, source, options, plan, measures, gains, warnings=clipping, paths=paths), files
 
 

@@ -104,6 +104,11 @@ class TrackFiles:
         return [sentence for writer in self._writers if (sentence := _about(writer)) is not None]
 
     @property
+    def attenuations_db(self) -> list[float]:
+        """How much `close` had to turn every track down, because FLAC ends at full scale."""
+        return [writer.attenuation_db for writer in self._writers]
+
+    @property
     def drafts(self) -> list[Draft]:
         """The files as they are, and what they shall be called."""
         return [(writer.draft, writer.path) for writer in self._writers]

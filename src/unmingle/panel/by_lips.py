@@ -18,7 +18,7 @@ import numpy as np
 
 from unmingle._version import __version__
 from unmingle.audio.framing import Samples
-from unmingle.audio.levels import FLOOR_DBFS
+from unmingle.audio.levels import FLOOR_DBFS, gain_from_db
 from unmingle.inference import engine
 from unmingle.inference.inputs import Job
 from unmingle.inference.jobs import Settings
@@ -106,6 +106,7 @@ def _finish(
         gains = engine.level_gains(measures, options)[: len(written)]
         missed = engine.missed_loudness(measures, options, gains, names=names)
         clipping = files.close(gains)
+        gains = [gain * gain_from_db(-down) for gain, down in zip(gains, files.attenuations_db, strict=True)]
         files.commit()
     return SeparationReport(
         model=settings.model.name,
