@@ -84,6 +84,13 @@ def test_what_is_extended_is_files(tmp_path, value):
         read_values(tmp_path / "child.yaml")
 
 
+def test_a_date_that_no_calendar_has_is_an_error_in_words(tmp_path):
+    write(tmp_path, child="name: 2024-13-45")
+    with pytest.raises(ConfigError, match="cannot be read as YAML"):
+        read_values(tmp_path / "child.yaml")
+    assert override({}, ["name=2024-13-45"])["name"] == "2024-13-45"
+
+
 def test_extending_in_a_circle_is_refused(tmp_path):
     write(tmp_path, a="extends: b.yaml", b="extends: a.yaml")
     with pytest.raises(ConfigError, match="extends itself"):

@@ -84,7 +84,7 @@ def _read_file(path: Path) -> Values:
         values = _parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise MissingFileError(f"there is no settings file {path}{_near_file(path)}") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: not UTF-8, or a date that no calendar has
         raise ConfigError(f"{path} cannot be read as YAML: {error}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path} holds {type(values).__name__}, but settings are a mapping such as 'name: tdanet'")
@@ -132,7 +132,7 @@ def override(values: Mapping[str, Any], overrides: Sequence[str], *, such_as: st
 def _scalar(text: str) -> object:
     try:
         return _parse(text)
-    except yaml.YAMLError:
+    except (ValueError, yaml.YAMLError):
         return text
 
 

@@ -9,7 +9,7 @@ import soundfile as sf
 
 from unmingle.audio.io import read_audio
 from unmingle.audio.writing import AudioWriter
-from unmingle.errors import OutputError, OutputExistsError
+from unmingle.errors import ConfigError, OutputError, OutputExistsError
 
 
 def noise(length=5000, peak=0.5):
@@ -115,6 +115,12 @@ def test_nothing_is_overwritten_unasked(tmp_path):
     with AudioWriter(tmp_path / "a.wav", 16_000, overwrite=True) as writer:
         writer.write(noise())
     assert read_audio(tmp_path / "a.wav").samples.shape == (1, 5000)
+
+
+def test_a_format_that_is_not_written_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="written as wav or flac"):
+        AudioWriter(tmp_path / "a.mp3", 16_000, format="mp3")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_that_is_not_there_is_an_error_of_ours(tmp_path):

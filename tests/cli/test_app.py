@@ -101,6 +101,16 @@ def test_our_errors_are_one_message_without_a_traceback(
     assert cli("broken") == (1, "", "Error: the recording is silent\n")
 
 
+@pytest.mark.parametrize(
+    ("error", "words"), [(MemoryError(), "not enough memory"), (MemoryError("too long"), "too long")]
+)
+def test_too_little_memory_is_one_message(
+    broken: Callable[[BaseException], None], cli: Callable[..., Any], error: MemoryError, words: str
+) -> None:
+    broken(error)
+    assert cli("broken") == (1, "", f"Error: {words}\n")
+
+
 def test_an_interruption_exits_with_130(broken: Callable[[BaseException], None], cli: Callable[..., Any]) -> None:
     broken(KeyboardInterrupt())
     ran = cli("broken")

@@ -108,7 +108,7 @@ def test_a_video_without_sound(refused: Callable[..., str], tmp_path: Path, writ
     assert "mute.mp4 has no sound track" in refused(path)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 4e29])
 def test_samples_that_are_no_numbers(
     refused: Callable[..., str], tmp_path: Path, talk: Callable[..., np.ndarray], value: float
 ) -> None:
@@ -117,6 +117,12 @@ def test_samples_that_are_no_numbers(
     message = refused(write(tmp_path / "broken.wav", samples))
     assert "broken.wav" in message
     assert "NaN" in message or "infinite" in message
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_is_not_waited_for(refused: Callable[..., str], tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.wav")
+    assert "pipe.wav is a pipe" in refused(tmp_path / "pipe.wav")
 
 
 def test_silence(refused: Callable[..., str], tmp_path: Path) -> None:

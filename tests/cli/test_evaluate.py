@@ -81,6 +81,7 @@ def test_a_second_run_wants_to_be_told(cli, tiny, manifest, tmp_path):
         (["nonesuch", "{manifest}"], "nonesuch"),
         (["{tiny}", "{folder}/none.jsonl"], "none.jsonl"),
         (["{manifest}", "--estimates", "{folder}/none"], "no folder"),
+        (["{tiny}", "{manifest}", "--by", "nosuch"], "has 'nosuch' to group by"),
     ],
 )
 def test_what_cannot_be_scored_is_one_message(cli, tiny, manifest, tmp_path, arguments, words):

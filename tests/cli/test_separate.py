@@ -155,6 +155,7 @@ def test_no_input_is_misuse(separate: Cli) -> None:
     ran = separate()
     assert ran.code == 2
     assert "Missing argument 'INPUT'" in ran.err
+    assert separate("").code == 2  # not the folder in which it runs
 
 
 def test_spaces_and_unicode_in_a_path_do_no_harm(separate: Cli, recording: Path, tmp_path: Path) -> None:

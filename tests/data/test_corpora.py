@@ -71,6 +71,17 @@ def test_another_kind_of_mixture_can_be_asked_for(mixtures: Mixtures, tmp_path: 
     assert prepared.manifest.name == "tt.jsonl"
 
 
+def test_mixtures_in_rooms_have_sources_in_rooms(mixtures: Mixtures, tmp_path: Path) -> None:
+    split = mixtures(mixture="mix_both_reverb", noisy=True)
+    for source in ("s1", "s2"):
+        (split / source).rename(split / f"{source}_reverb")
+    (prepared,) = prepare("whamr", split, tmp_path / "out")
+    entry = read_manifest(prepared.manifest)[0]
+    assert [path.parent.name for path in entry.sources] == ["s1_reverb", "s2_reverb"]
+    with pytest.raises(ManifestError, match="holds 'mix_both_anechoic' beside 's1_anechoic'"):
+        prepare("whamr", split, tmp_path / "out", mixture="mix_both_anechoic")
+
+
 def test_index_lists_are_splits_too(mixtures: Mixtures, tmp_path: Path) -> None:
     split = mixtures()
     lists = tmp_path / "lists" / "cv"

@@ -3,6 +3,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 from unmingle.errors import CheckpointError, ConfigError, MissingFileError, UnknownModelError
 from unmingle.inference import handle
@@ -100,6 +101,13 @@ def test_a_network_at_hand_becomes_a_handle(tiny):
     model = Model.from_network(network, name="mine")
     assert model.network is network
     assert model.to("cpu").run(np.zeros((1, 800), np.float32)).shape == (1, 2, 800)
+
+
+def test_too_little_memory_is_an_error_in_words(tiny):
+    model = load_model(tiny)
+    model.network.forward = lambda mixture: torch.empty(10**16)
+    with pytest.raises(MemoryError, match="more memory than there is"):
+        model.run(np.zeros((1, 800), np.float32))
 
 
 def test_an_engine_needs_no_network():

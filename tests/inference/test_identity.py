@@ -108,6 +108,14 @@ def test_one_window_stays_as_the_network_gave_it(conversation):
     assert {turn.track for turn in plan.turns} == {"spk1", "spk2"}
 
 
+@pytest.mark.parametrize("asked", [3, 5])
+def test_fewer_voices_than_asked_for_are_said_and_never_fewer_tracks_than_the_network_has(readers, asked):
+    voice = np.concatenate([readers[0], readers[0]])
+    plan = identify(heard(np.stack([0.8 * voice, 0.2 * voice]), leak=0.0), SeparationOptions(n_speakers=asked))
+    assert len(plan.names) >= 2
+    assert f"{asked} people were asked for, but only {len(plan.names)} voices" in plan.warnings[0]
+
+
 def test_more_voices_than_tracks_take_turns(readers):
     third = np.interp(np.arange(0, readers.shape[1], 1.35), np.arange(readers.shape[1]), readers[0])
     voices = np.zeros((3, 30 * RATE), np.float32)

@@ -338,6 +338,10 @@ except OutputError as error:
         {"level_dbfs": 3.0},
         {"loudness_lufs": 3.0},
         {"loudness_lufs": -16.0, "level_dbfs": -20.0},
+        {"n_speakers": "two"},
+        {"n_speakers": 2.0},
+        {"n_speakers": True},
+        {"enroll": {"anna": "anna.wav"}},
     ],
 )
 def test_options_that_cannot_work_are_refused(settings):

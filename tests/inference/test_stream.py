@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from safetensors.torch import load, save
 
 import unmingle
+from unmingle.audio.levels import LOUDEST
+from unmingle.checkpoint import save_checkpoint
 from unmingle.errors import CheckpointError, ConfigError, SampleRateError, ShapeError, SignalError
 from unmingle.inference.handle import Model
 from unmingle.inference.stream import Stream
@@ -167,9 +169,12 @@ def test_what_cannot_be_taken_is_refused_and_the_stream_goes_on(model):
     stream, samples = Stream(model, sample_rate=8_000), sound()
     first = stream.push(samples[:500])
     poisoned = samples[500:600].copy()
-    poisoned[7] = np.nan
-    with pytest.raises(SignalError, match="1 of the 100 samples"):
-        stream.push(poisoned)
+    for value in (np.nan, np.inf, 1e20):
+        poisoned[7] = value
+        with pytest.raises(SignalError, match="1 of the 100 samples"):
+            stream.push(poisoned)
+    with pytest.raises(SignalError, match="1 of the 1 samples"):
+        stream.push(np.array([1e308]))
     for wrong in (samples.reshape(2, -1), (samples * 32_767).astype(np.int16)):
         with pytest.raises(ShapeError, match=r"\(time,\)"):
             stream.push(wrong)
@@ -212,8 +217,24 @@ def test_a_model_that_does_not_stream_is_refused():
 def test_absurd_settings_are_refused(model):
     with pytest.raises(SampleRateError, match="the stream is at 100 Hz"):
         Stream(model, sample_rate=100)
-    with pytest.raises(ConfigError, match="hops is 0"):
-        Stream(model, sample_rate=8_000, hops=0)
+    for hops in (0, 1.5):
+        with pytest.raises(ConfigError, match=f"hops is {hops}"):
+            Stream(model, sample_rate=8_000, hops=hops)
+    for rate in (8000.5, "8000"):
+        with pytest.raises(SampleRateError, match="whole number"):
+            Stream(model, sample_rate=rate)
+    assert Stream(model, sample_rate=8000.0).sample_rate == 8_000
+
+
+def test_the_loudest_that_is_taken_does_not_stay_in_the_stream(model):
+    stream = Stream(model, sample_rate=8_000)
+    stream.push(np.full(500, LOUDEST, np.float32))
+    assert np.isfinite(stream.push(sound())).all()
+
+
+def test_a_model_may_be_named(tmp_path, model):
+    save_checkpoint(tmp_path / "live.safetensors", model.network, name="live")
+    assert Stream(tmp_path / "live.safetensors", sample_rate=8_000).n_src == model.n_src
 
 
 def held(stream):

@@ -166,7 +166,9 @@ def _check_file(path: Path) -> None:
         raise AudioReadError(f"{path} is a folder; name an audio or video file in it")
     if not path.exists():
         raise MissingFileError(f"there is no file {path}; check the name and the folder")
-    if path.is_file() and path.stat().st_size == 0:
+    if not path.is_file():
+        raise AudioReadError(f"{path} is a pipe or a device, and a recording is read several times; save it as a file")
+    if path.stat().st_size == 0:
         raise AudioReadError(f"{path} is empty (0 bytes); it was probably never written")
     integrity.check_complete(path)
 

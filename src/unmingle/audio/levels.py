@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from unmingle.audio.framing import Samples
 
 FLOOR_DBFS = -120.0
+LOUDEST = 1e10
+"""Largest magnitude that is taken, 200 dB over full scale: float32 holds the sums of its squares."""
+
+
+def unusable(samples: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Which samples are no sound: NaN, infinite, or beyond `LOUDEST`."""
+    return ~(np.abs(samples) <= LOUDEST)
 
 
 def power_dbfs(power: float) -> float:

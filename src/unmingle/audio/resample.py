@@ -21,8 +21,10 @@ def check_sample_rate(sample_rate: int, *, name: str = "the recording") -> None:
     """Refuse a sample rate that no recording of speech has.
 
     Raises:
-        SampleRateError: outside `LOWEST_RATE` .. `HIGHEST_RATE`.
+        SampleRateError: outside `LOWEST_RATE` .. `HIGHEST_RATE`, or no whole number.
     """
+    if isinstance(sample_rate, str) or not float(sample_rate).is_integer():
+        raise SampleRateError(f"{name} is at {sample_rate!r} Hz; give the rate as a whole number, such as 16000")
     if not LOWEST_RATE <= sample_rate <= HIGHEST_RATE:
         raise SampleRateError(
             f"{name} is at {sample_rate} Hz, but a recording of speech is at {LOWEST_RATE} to {HIGHEST_RATE} Hz; "

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmingle.audio.framing import Framer, Samples
-from unmingle.audio.levels import power_dbfs
+from unmingle.audio.levels import LOUDEST, power_dbfs, unusable
 from unmingle.errors import SignalError
 
 SHORTEST_SECONDS = 0.1
@@ -93,8 +93,8 @@ def survey(blocks: Iterable[Samples], *, sample_rate: int, channels: int, name: 
     powers: list[NDArray[np.float32]] = []
     framer = Framer(channels, round(_FRAME_SECONDS * sample_rate))
     for block in blocks:
-        if not np.isfinite(block).all():
-            _refuse_infinite(block, at=n_samples, sample_rate=sample_rate, name=name)
+        if (bad := unusable(block).any(axis=0)).any():
+            _refuse_no_sound(bad, at=n_samples, sample_rate=sample_rate, name=name)
         exact = block.astype(np.float64)
         sums += exact.sum(axis=1)
         products += exact @ exact.T
@@ -177,11 +177,11 @@ def _count_clipped(block: Samples) -> int:
     return int((runs[:, 1:] & ~runs[:, :-1]).sum() + runs[:, :1].sum())
 
 
-def _refuse_infinite(block: Samples, *, at: int, sample_rate: int, name: str) -> None:
-    first = at + int(np.argmax(~np.isfinite(block).all(axis=0)))
+def _refuse_no_sound(bad: NDArray[np.bool_], *, at: int, sample_rate: int, name: str) -> None:
+    first = at + int(np.argmax(bad))
     raise SignalError(
-        f"{name} holds samples that are not numbers (NaN or infinite), the first at {first / sample_rate:.3f} s; "
-        "export it again from the program that wrote it"
+        f"{name} holds samples that are not numbers (NaN or infinite) or beyond {LOUDEST:g} times full scale, the "
+        f"first at {first / sample_rate:.3f} s; export it again from the program that wrote it"
     )
 
 

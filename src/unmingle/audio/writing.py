@@ -13,7 +13,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import numpy as np
 import soundfile as sf
@@ -23,7 +23,7 @@ from unmingle.audio.formats import Subtype, TrackFormat
 from unmingle.audio.framing import Samples
 from unmingle.audio.levels import peak
 from unmingle.audio.temporary import Hold, hold_temporary
-from unmingle.errors import OutputError, OutputExistsError
+from unmingle.errors import ConfigError, OutputError, OutputExistsError
 
 _LARGEST_WAV = 3_900_000_000  # bytes; beyond, RF64 is the WAV that can be long enough
 _BYTES = {"PCM_16": 2, "PCM_24": 3, "FLOAT": 4}
@@ -69,9 +69,12 @@ class AudioWriter:
             rescaled: the gain is decided at `close`, so full precision is kept until then.
 
         Raises:
+            ConfigError: another format.
             OutputExistsError: the file is there and `overwrite` was not asked for.
             OutputError: the folder cannot be written.
         """
+        if format not in get_args(TrackFormat):
+            raise ConfigError(f"format is {format!r}; sound is written as {' or '.join(get_args(TrackFormat))}")
         self.path = Path(path)
         self.subtype: Subtype = subtype
         self.attenuation_db = 0.0

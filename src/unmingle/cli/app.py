@@ -77,8 +77,8 @@ _INTERRUPTED = 130
 def _run(arguments: Sequence[str] | None) -> int:
     try:
         app(list(arguments) if arguments is not None else None, prog_name="unmingle")
-    except (UnmingleError, OSError) as error:  # the system's own refusals name the file and the reason
-        fail(str(error))
+    except (UnmingleError, OSError, MemoryError) as error:  # the system's own refusals name the file and the reason
+        fail(str(error) or "not enough memory")
         return 1
     except SystemExit as stop:  # typer's own ends: help, misuse (2), interruption (130), a closed pipe
         return stop.code if isinstance(stop.code, int) else int(bool(stop.code))

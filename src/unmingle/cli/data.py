@@ -32,7 +32,7 @@ def prepare(
         str,
         typer.Argument(
             metavar="CORPUS",
-            help="folder, librispeech, libri2mix, wsj0-2mix, wham, lrs2-2mix; with faces films, lrs2, lrs3, voxceleb2",
+            help="folder, librispeech, libri2mix, wsj0-2mix, wham, whamr, lrs2-2mix, films, lrs2, lrs3, voxceleb2",
         ),
     ],
     root: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the corpus lies.")],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unmingle.cli.console import emit, emit_json, example, interruptible, progress, warn
-from unmingle.errors import MissingExtraError
+from unmingle.errors import ConfigError, MissingExtraError, did_you_mean
 
 if TYPE_CHECKING:
     from unmingle.evaluation.estimators import Estimator
@@ -54,11 +54,15 @@ def evaluate(
     """
     from unmingle.data.manifest import read_manifest
     from unmingle.evaluation.evaluate import evaluate as score
+    from unmingle.evaluation.evaluate import labels_of
     from unmingle.evaluation.report import markdown, summarise, warnings, write_report
 
     model, manifest = _model_and_manifest(arguments, estimates)
     chosen = [name.strip() for name in metrics.split(",") if name.strip()]
     entries = read_manifest(manifest)[:limit]
+    known = {name for entry in entries for name in labels_of(entry)}
+    if by != "pair" and by not in known:
+        raise ConfigError(f"no mixture of {manifest} has {by!r} to group by{did_you_mean(by, sorted(known))}")
     estimator = _estimator(model, estimates, pipeline=pipeline, device=device)
     advice = f"the same command with --resume goes on; what is scored lies in {out_dir}"
     with interruptible(advice), progress("Scoring", unit="mixtures/s") as advance:

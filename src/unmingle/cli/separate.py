@@ -33,6 +33,12 @@ def _n_src(text: str) -> int | str:
     return int(text)
 
 
+def _input(text: str) -> str:
+    if not text:
+        raise typer.BadParameter("got an empty name; wanted a recording, a folder or a glob (. is this folder)")
+    return text
+
+
 def _enrolment(text: str) -> tuple[str, str]:
     name, _, path = text.partition("=")
     if not name or not path:
@@ -53,7 +59,8 @@ def _faces(text: str) -> str | int | Path:
 
 def separate(
     inputs: Annotated[
-        list[str], typer.Argument(metavar="INPUT", help="Recordings: files, folders, globs; sound or video.")
+        list[Any],
+        typer.Argument(metavar="INPUT", parser=_input, help="Recordings: files, folders, globs; sound or video."),
     ],
     out_dir: Annotated[
         Path | None, typer.Option("--output-dir", "-o", help="Folder for the results [default: beside each input].")

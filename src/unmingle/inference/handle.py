@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from unmingle.audio.framing import Samples
 from unmingle.checkpoint import Card, fetch, read_card
 from unmingle.errors import CheckpointError, ConfigError, MissingFileError, UnknownModelError, did_you_mean
+from unmingle.inference.running import running
 from unmingle.presets import PRESETS, ModelConfig, is_audio_visual
 from unmingle.presets.counts import PARAMETERS
 from unmingle.units import samples_to_seconds
@@ -139,12 +140,15 @@ class Model:
 
         Returns:
             (batch, n_src, time) float32.
+
+        Raises:
+            MemoryError: the network needs more than there is.
         """
         if self.engine is not None:
             return self.engine(mixture)
         import torch
 
-        with torch.inference_mode():
+        with running():
             estimates = self.network(torch.from_numpy(mixture).to(self.device))
             return estimates.float().cpu().numpy()
 

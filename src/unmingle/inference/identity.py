@@ -126,6 +126,8 @@ def identify(
         plan = replace(plan, counted=len(voices))
     if len(plan.names) > store.n_src:
         plan = replace(plan, conversions=(_by_turns(len(plan.names), store.n_src),))
+    if isinstance(options.n_speakers, int) and len(plan.names) < options.n_speakers:
+        plan = replace(plan, warnings=(_too_few(len(plan.names), options.n_speakers),))
     return _with_doubts(_named(plan, enrolled, centres, options))
 
 
@@ -133,6 +135,13 @@ def _by_turns(voices: int, n_src: int) -> str:
     return (
         f"followed {voices} voices with a model that separates {n_src}: they take turns on its tracks; where more than "
         f"{n_src} speak at once, the others are heard in the tracks of these {n_src}"
+    )
+
+
+def _too_few(voices: int, asked: int) -> str:
+    return (
+        f"{asked} people were asked for, but only {voices} voices could be told apart here; -n auto counts them, and "
+        "whoever speaks for a few seconds alone is found most easily"
     )
 
 
@@ -165,7 +174,7 @@ def _is_straight(voices: Voices, heard: Heard, options: SeparationOptions) -> bo
     if options.n_speakers == "auto":
         return len(voices) == 0 or (len(voices) == n_src and not voices.alone)
     if options.n_speakers not in (None, n_src):
-        return len(voices) == 0
+        return len(voices) < min(options.n_speakers, n_src)
     return _fits(heard, options) or len(voices) < n_src or not voices.alone
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from unmingle.audio.framing import Samples
+from unmingle.audio.levels import unusable
 from unmingle.inference.stream import Stream
 
 _REMEMBERED = 20_000  # latest blocks that the percentiles are taken over
@@ -26,7 +27,7 @@ class LiveReport:
         samples: how many came.
         sample_rate: Hz.
         busy_seconds: spent computing.
-        replaced: samples that were NaN or infinite and counted as silence.
+        replaced: samples that were NaN, infinite or beyond all levels and counted as silence.
         interrupted: ended by Ctrl-C rather than by its source.
         block_seconds: computing time of the latest blocks.
         lag_seconds: for the latest blocks that brought something out, how long ago the newest sample that came out had
@@ -109,7 +110,7 @@ def pace(
 
 def _one_channel(block: Samples, report: LiveReport) -> Samples:
     mono = block[0] if block.shape[0] == 1 else block.mean(axis=0, dtype=np.float32)
-    bad = ~np.isfinite(mono)
+    bad = unusable(mono)
     if bad.any():
         report.replaced += int(bad.sum())
         mono = np.where(bad, np.float32(0), mono)

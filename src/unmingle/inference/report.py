@@ -81,6 +81,10 @@ class SeparationOptions:
             raise ConfigError("level_dbfs and loudness_lufs both say how loud the tracks shall be; give one of them")
 
     def _check_people(self) -> None:
+        if self.n_speakers not in (None, "auto") and type(self.n_speakers) is not int:
+            raise ConfigError(f"n_speakers is {self.n_speakers!r}; give a whole number, 'auto' to count, or None")
+        if not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in self.enroll):
+            raise ConfigError(f"enroll is {self.enroll!r}; give pairs such as ('alice', 'alice.wav')")
         for name, number in (("n_speakers", self.n_speakers), ("max_speakers", self.max_speakers)):
             if isinstance(number, int) and not 1 <= number <= MOST_SPEAKERS:
                 raise ConfigError(f"{name} is {number}; give between 1 and {MOST_SPEAKERS}")

@@ -13,6 +13,7 @@ import numpy as np
 from unmingle.audio.framing import Samples
 from unmingle.errors import ConfigError
 from unmingle.inference.handle import Model
+from unmingle.inference.running import running
 
 if TYPE_CHECKING:
     from unmingle.models.base import StreamingModel
@@ -78,17 +79,13 @@ class TorchSteps:
 
     def step(self, block: Samples, state: Any) -> tuple[Samples, Any]:
         """The next hops, (B, n * hop) -> (B, S, n * hop); and the state after them."""
-        import torch
-
-        with torch.inference_mode():
+        with running():
             separated, state = self._network.step(self._tensor(block), state)
             return separated.float().cpu().numpy(), state
 
     def finish(self, rest: Samples, state: Any) -> Samples:
         """(B, time) -> (B, S, time + delay)."""
-        import torch
-
-        with torch.inference_mode():
+        with running():
             return self._network.finish(self._tensor(rest), state).float().cpu().numpy()
 
     def to_arrays(self, state: Any) -> dict[str, Any]:

@@ -9,15 +9,17 @@ nothing, a state can be saved and taken up elsewhere, and any number of streams 
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from unmingle.audio.framing import Samples
+from unmingle.audio.levels import LOUDEST, unusable
 from unmingle.audio.live import LiveResampler, ResamplerState
 from unmingle.audio.resample import check_sample_rate
 from unmingle.errors import ConfigError, ShapeError, SignalError
-from unmingle.inference.handle import Model
+from unmingle.inference.handle import Model, load_model
 from unmingle.inference.steps import steps_of
 from unmingle.units import Seconds
 
@@ -56,28 +58,29 @@ class Stream:
     A stream is for one thread at a time; streams in several threads may share a model.
     """
 
-    def __init__(self, model: Model, *, sample_rate: int, hops: int = 1) -> None:
+    def __init__(self, model: Model | str | Path, *, sample_rate: int, hops: int = 1) -> None:
         """Prepare a stream.
 
         Args:
-            model: one that streams, of `unmingle.load_model` or `Model.from_network`.
+            model: one that streams: of `Model.from_network`, its name, or the path of its weights.
             sample_rate: Hz of what is pushed and of what comes back, the model's or any other.
             hops: how many hops of the network are taken at once. More cost less each, but a hop more latency each.
 
         Raises:
-            ConfigError: the model does not stream, or `hops` is below 1.
+            ConfigError: the model does not stream, or `hops` is no whole number from 1 up.
+            UnknownModelError, CheckpointError: the model is not to be had.
             SampleRateError: a rate at which nobody records.
         """
         check_sample_rate(sample_rate, name="the stream")
-        if hops < 1:
-            raise ConfigError(f"hops is {hops}; a step of the network takes at least 1")
-        self.model = model
-        self.sample_rate = sample_rate
+        if not isinstance(hops, int) or hops < 1:
+            raise ConfigError(f"hops is {hops!r}; a step of the network takes a whole number of them, at least 1")
+        self.model = model = model if isinstance(model, Model) else load_model(model)
+        self.sample_rate = int(sample_rate)
         self.n_src = model.n_src
         self._steps = steps_of(model)
         self._step = hops * self._steps.hop
-        self._arriving = LiveResampler(sample_rate, model.sample_rate)
-        self._leaving = LiveResampler(model.sample_rate, sample_rate)
+        self._arriving = LiveResampler(self.sample_rate, model.sample_rate)
+        self._leaving = LiveResampler(model.sample_rate, self.sample_rate)
         self._ended = False
         self._pushed: Any = np.zeros(0, np.float32)  # none, of the kind that was pushed last
         self._state = self._init_state()
@@ -116,7 +119,7 @@ class Stream:
 
         Raises:
             ShapeError: not (time,), or not floating-point; the stream goes on as if nothing had been pushed.
-            SignalError: NaN or infinite samples, likewise; or the stream has been flushed.
+            SignalError: NaN, infinite or impossibly loud samples, likewise; or the stream has been flushed.
         """
         block = self._checked(samples)
         self._pushed = _like(samples, np.zeros(0, np.float32))
@@ -225,10 +228,10 @@ class Stream:
                 f"pushed were {block.dtype} samples of shape {block.shape}; a stream takes floats of shape (time,), of "
                 "which 1.0 is full scale: one channel, such as the average of several"
             )
-        if not np.isfinite(block).all():
+        if (bad := unusable(block)).any():
             raise SignalError(
-                f"{int((~np.isfinite(block)).sum())} of the {block.size} samples pushed are NaN or infinite; they were "
-                "not taken, since they would stay in the stream for good: push 0 in their place"
+                f"{int(bad.sum())} of the {block.size} samples pushed are NaN, infinite or beyond {LOUDEST:g} times "
+                "full scale; they were not taken, since they would stay in the stream for good: push 0 in their place"
             )
         return block.astype(np.float32, copy=False)[np.newaxis]
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from unmingle.audio.framing import Samples, runs_of_true
 from unmingle.errors import CheckpointError, ConfigError
+from unmingle.inference.running import running
 from unmingle.panel import timeline
 from unmingle.video.tracks import CLOCK_RATE, FaceTrack
 
@@ -117,7 +118,7 @@ class LipListener:
         level = float(np.sqrt(np.mean(np.square(mixture, dtype=np.float64))))
         if level < _INAUDIBLE:
             return np.zeros_like(mixture)
-        with torch.inference_mode():
+        with running():
             heard = torch.from_numpy(mixture * np.float32(_LEVEL / level))[None].to(self._model.device)
             estimate = self._network(heard, torch.from_numpy(visual)[None].to(self._model.device))
         voice = estimate[0, 0].float().cpu().numpy() * np.float32(level / _LEVEL)
@@ -137,7 +138,7 @@ class LipListener:
         for start in range(0, len(crops), _BATCH):
             stop = min(start + _BATCH, len(crops))
             first, last = max(0, start - _MARGIN), min(len(crops), stop + _MARGIN)
-            with torch.inference_mode():
+            with running():
                 prepared = prepare_crops(torch.from_numpy(np.array(crops[first:last]))[None], size=size)
                 embedding = self._network.read_lips(prepared.to(self._model.device))
             parts.append(embedding[0, :, start - first : stop - first].float().cpu().numpy())

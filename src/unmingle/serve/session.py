@@ -23,6 +23,7 @@ import numpy as np
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from unmingle.audio.framing import Samples
+from unmingle.audio.levels import unusable
 from unmingle.audio.pcm import decode, encode, sample_bytes
 from unmingle.inference.handle import Model
 from unmingle.inference.stream import Stream
@@ -274,6 +275,6 @@ async def refuse(socket: WebSocket, refusal: StreamRefusedError, metrics: Metric
 
 def _finite(samples: Samples) -> tuple[Samples, int]:
     """Silence in place of NaN and infinity, and how many there were: they would stay in the stream for good."""
-    bad = ~np.isfinite(samples)
+    bad = unusable(samples)
     count = int(bad.sum())
     return (np.where(bad, np.float32(0), samples) if count else samples), count

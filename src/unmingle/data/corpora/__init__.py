@@ -38,6 +38,7 @@ CORPORA: dict[str, Prepare] = {
     "libri2mix": partial(prepare_mixtures, default_mixture="mix_clean", speakers_of=speakers_of_librimix),
     "wsj0-2mix": partial(prepare_mixtures, default_mixture="mix", speakers_of=speakers_of_wsj0),
     "wham": partial(prepare_mixtures, default_mixture="mix_both", speakers_of=speakers_of_wsj0),
+    "whamr": partial(prepare_mixtures, default_mixture="mix_both_reverb", speakers_of=speakers_of_wsj0),
     "lrs2-2mix": partial(prepare_mixtures, default_mixture="mix", speakers_of=None),
 }
 

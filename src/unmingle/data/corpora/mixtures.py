@@ -1,8 +1,9 @@
-"""Corpora of mixtures as they are published: Libri2Mix, WHAM!, LRS2-2Mix, and any other laid out like them.
+"""Corpora of mixtures as they are published: Libri2Mix, WHAM!, WHAMR!, LRS2-2Mix, and any other laid out like them.
 
     .../train-100/mix_clean/NAME.wav  .../train-100/s1/NAME.wav  .../train-100/s2/NAME.wav  [.../noise/NAME.wav]
 
-A folder with `s1` and `s2` and the mixture folder is a split; all splits under the corpus folder are found. Folders of
+A folder with `s1` and `s2` and the mixture folder is a split; all splits under the corpus folder are found. Where the
+mixtures are called after their rooms (`mix_both_reverb`), so are the sources (`s1_reverb`). Folders of
 the papers' index lists (`mix_clean.json`, `s1.json`, ...) are splits, too.
 """
 
@@ -19,7 +20,8 @@ from unmingle.errors import ManifestError, MissingFileError
 
 SpeakersOf = Callable[[str], tuple[str, ...]]
 
-_WITHOUT_NOISE = frozenset({"mix", "mix_clean"})
+_WITHOUT_NOISE = frozenset({"mix", "mix_clean", "mix_clean_reverb", "mix_clean_anechoic"})
+_ROOMS = ("_reverb", "_anechoic")
 
 
 def prepare_mixtures(
@@ -49,10 +51,11 @@ def prepare_mixtures(
         raise MissingFileError(f"there is no folder {root}")
     name = mixture or default_mixture
     folders = [root, *sorted(path for path in root.rglob("*") if path.is_dir())]
-    splits = [folder for folder in folders if (folder / name).is_dir() and (folder / "s1").is_dir()]
+    first = _source_folder(1, name)
+    splits = [folder for folder in folders if (folder / name).is_dir() and (folder / first).is_dir()]
     lists = [folder for folder in folders if (folder / f"{name}.json").is_file() and (folder / "s1.json").is_file()]
     if not splits and not lists:
-        raise ManifestError(f"no folder under {root} holds {name!r} beside 's1' and 's2' (name the mixture folder)")
+        raise ManifestError(f"no folder under {root} holds {name!r} beside {first!r} (name the mixture folder)")
     written: dict[Path, int] = {}
     for split in [*splits, *lists]:
         entries = _entries(split, name, speakers_of) if split in splits else read_index(split / f"{name}.json")
@@ -69,8 +72,8 @@ def _entries(split: Path, mixture: str, speakers_of: SpeakersOf | None) -> list[
     if not mixtures:
         raise ManifestError(f"{split / mixture} holds no audio")
     sources: list[Path] = []
-    while (split / f"s{len(sources) + 1}").is_dir():
-        sources.append((split / f"s{len(sources) + 1}").resolve())
+    while (folder := split / _source_folder(len(sources) + 1, mixture)).is_dir():
+        sources.append(folder.resolve())
     for source in sources:
         missing = [path.name for path in mixtures if not (source / path.name).is_file()]
         if missing:
@@ -90,6 +93,10 @@ def _entries(split: Path, mixture: str, speakers_of: SpeakersOf | None) -> list[
         )
         for path, header in zip(mixtures, headers, strict=True)
     ]
+
+
+def _source_folder(number: int, mixture: str) -> str:
+    return f"s{number}" + next((room for room in _ROOMS if mixture.endswith(room)), "")
 
 
 def _named(stem: str, speakers_of: SpeakersOf | None, n_src: int) -> tuple[str, ...]:
