@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -158,6 +159,15 @@ def test_resume_refuses_what_was_done_differently(job: Job, settings: Settings, 
     outcome = attempt(job, settings)
     assert outcome.state == "failed"
     assert difference in str(outcome.error)
+
+
+def test_resume_notices_other_weights_of_the_same_name(job: Job, tmp_path: Path) -> None:
+    weights = tmp_path / "best.safetensors"
+    weights.write_bytes(b"of one run")
+    attempt(job, Settings(replace(MODEL, path=weights)))
+    assert attempt(job, Settings(replace(MODEL, path=weights), resume=True)).state == "skipped"
+    weights.write_bytes(b"of another run")
+    assert "other weights called tiny" in str(attempt(job, Settings(replace(MODEL, path=weights), resume=True)).error)
 
 
 def test_resume_notices_that_the_recording_changed(job: Job) -> None:

@@ -198,7 +198,7 @@ def run_job(
         check_targets(beside, overwrite=True)  # a folder of that name would cost the tracks after all the work
         before = read_sidecar(job)
         with separate(job, settings, progress) as made:
-            described = _describe(job, made.result)
+            described = _describe(job, made.result, settings.model)
             with drafts_of_report(job, described) as report:
                 drafts = [*made.drafts, *report]
                 if not settings.overwrite:
@@ -219,10 +219,11 @@ def _outdated(job: Job, before: dict[str, Any] | None, now: dict[str, Any]) -> l
     return [path for path in outdated if path.is_file()]
 
 
-def _describe(job: Job, result: Result) -> dict[str, Any]:
+def _describe(job: Job, result: Result, model: Model) -> dict[str, Any]:
     said = {"name": job.source.name, "size_bytes": job.source.stat().st_size}
     values = result.to_dict()
-    return {"input": said, **values, "rttm": job.rttm.name if "segments" in values else None, "format": job.format}
+    rttm = job.rttm.name if "segments" in values else None
+    return {"input": said, **values, "weights_sha256": model.weights_digest(), "rttm": rttm, "format": job.format}
 
 
 def _names(report: Mapping[str, Any]) -> set[str]:
@@ -249,6 +250,8 @@ def _is_done(job: Job, report: dict[str, Any], settings: Settings) -> bool:
     ]
     if job.source.is_file() and report["input"].get("size_bytes") != job.source.stat().st_size:
         other.append("another version of the recording")
+    if report.get("weights_sha256", digest := settings.model.weights_digest()) != digest:
+        other.append(f"other weights called {settings.model.name}")
     if other and not settings.overwrite:
         raise OutputExistsError(
             f"{job.source} was separated before with {', '.join(other)}; add --overwrite to do it again, "
