@@ -1,12 +1,15 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unmingle.audio.live import LiveResampler
+from unmingle.audio.live import LiveResampler, _table
 from unmingle.audio.resample import resample
 
 RATES = [(48_000, 8_000), (8_000, 48_000), (44_100, 16_000), (16_000, 11_025), (8_000, 8_000)]
+ODD = [(96_001, 8_000), (8_000, 383_999), (44_101, 16_000), (16_000, 4_001)]
 
 
 def whole(samples, from_rate, to_rate, cuts=()):
@@ -22,12 +25,14 @@ def tone(frequency, rate, seconds=0.2):
     return np.sin(2 * np.pi * frequency * np.arange(round(seconds * rate)) / rate).astype(np.float32)[np.newaxis]
 
 
-@pytest.mark.parametrize(("from_rate", "to_rate"), RATES)
+@pytest.mark.parametrize(("from_rate", "to_rate"), RATES + ODD)
 def test_a_tone_stays_the_tone_that_it_is(from_rate, to_rate):
     frequency = 0.4 * min(from_rate, to_rate)
-    out = whole(tone(frequency, from_rate), from_rate, to_rate)
-    expected = tone(frequency, to_rate)
-    assert out.shape == expected.shape
+    samples = tone(frequency, from_rate)
+    out = whole(samples, from_rate, to_rate)
+    n = -(-samples.shape[1] * to_rate // from_rate)  # all at times before the end of the input
+    assert out.shape == (1, n)
+    expected = tone(frequency, to_rate, seconds=n / to_rate)
     middle = slice(out.shape[1] // 4, -out.shape[1] // 4)
     assert np.abs(out - expected)[:, middle].max() < 2e-3
 
@@ -53,13 +58,13 @@ def test_it_agrees_with_soxr_on_speech_like_noise():
 
 
 @settings(max_examples=25, deadline=None)
-@given(cuts=st.lists(st.integers(0, 700), max_size=8).map(sorted), rates=st.sampled_from(RATES))
+@given(cuts=st.lists(st.integers(0, 700), max_size=8).map(sorted), rates=st.sampled_from(RATES + ODD))
 def test_blocks_do_not_show(cuts, rates):
     samples = np.random.default_rng(0).normal(size=(2, 700)).astype(np.float32)
     np.testing.assert_allclose(whole(samples, *rates, cuts), whole(samples, *rates), rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize(("from_rate", "to_rate"), RATES)
+@pytest.mark.parametrize(("from_rate", "to_rate"), RATES + ODD)
 def test_no_sample_comes_later_than_the_delay_says(from_rate, to_rate):
     live = LiveResampler(from_rate, to_rate)
     state = live.init_state(1)
@@ -79,3 +84,38 @@ def test_a_state_is_a_value():
     again, _ = live.step(np.ones((1, 300), np.float32), state)
     np.testing.assert_array_equal(once, again)
     np.testing.assert_allclose(once, 1.0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("from_rate", "to_rate"), ODD)
+def test_odd_rates_lose_nothing_by_a_small_table(from_rate, to_rate, monkeypatch):
+    noise = np.random.default_rng(0).uniform(-1, 1, size=(1, from_rate // 20)).astype(np.float32)
+    out = whole(noise, from_rate, to_rate)
+    monkeypatch.setattr("unmingle.audio.live._FINENESS", 8192)
+    _table.cache_clear()
+    finer = whole(noise, from_rate, to_rate)
+    _table.cache_clear()
+    assert np.sqrt(np.mean((out - finer) ** 2)) < 1e-5 * np.sqrt(np.mean(finer**2))
+
+
+@pytest.mark.parametrize(("from_rate", "to_rate"), [*ODD, (383_999, 8_000), (16_000, 383_999)])
+def test_tables_are_small_whatever_the_rates_and_shared(from_rate, to_rate):
+    _table.cache_clear()
+    tracemalloc.start()
+    try:
+        first = LiveResampler(from_rate, to_rate)
+        kept, peak = tracemalloc.get_traced_memory()
+        again = LiveResampler(from_rate, to_rate)
+    finally:
+        tracemalloc.stop()
+    assert kept < 400_000
+    assert peak < 8_000_000
+    assert first._table is again._table
+
+
+@pytest.mark.parametrize("model_rate", [8_000, 16_000])
+@pytest.mark.parametrize("rate", [8_000, 11_025, 22_050, 32_000, 44_100, 48_000, 88_200, 96_000, 176_400, 192_000])
+def test_usual_rates_have_taps_for_every_position(rate, model_rate):
+    for pair in [(rate, model_rate), (model_rate, rate)]:
+        live = LiveResampler(*pair)
+        if rate != model_rate:
+            assert live._table.shape[0] == live._ratio.denominator + 1
