@@ -4,11 +4,15 @@ import io
 import json
 import subprocess
 import sys
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile as sf
+
+from unmingle.errors import AudioReadError, DeviceError, OutputError
+from unmingle.inference.live import fitting
 
 RATE = 8000
 
@@ -108,31 +112,99 @@ def test_a_file_is_played_through_as_if_it_were_live(cli, live, talk, tmp_path):
     assert "measured latency" not in ran.err
 
 
-def test_the_microphone_is_heard_until_ctrl_c(cli, live, tmp_path, monkeypatch):
+@pytest.fixture
+def microphone(monkeypatch):
+    """A microphone that gives three blocks, then an error: microphone(KeyboardInterrupt())."""
     from unmingle.audio import microphone
 
-    class Three:
-        overruns, lost = 1, 80
+    def plug_in(error):
+        class Three:
+            overruns, lost = 1, 80
 
-        def __init__(self, sample_rate, block, *, device):
-            assert (sample_rate, block, device) == (RATE, 32, 3)
+            def __init__(self, sample_rate, block, *, device):
+                assert (sample_rate, block, device) == (RATE, 32, 3)
 
-        def __enter__(self):
-            return self
+            def __enter__(self):
+                return self
 
-        def __exit__(self, *_):
-            pass
+            def __exit__(self, *_):
+                pass
 
-        def blocks(self):
-            for _ in range(3):
-                yield np.zeros((1, 32), np.float32)
-            raise KeyboardInterrupt
+            def blocks(self):
+                for _ in range(3):
+                    yield np.zeros((1, 32), np.float32)
+                raise error
 
-    monkeypatch.setattr(microphone, "Microphone", Three)
+        monkeypatch.setattr(microphone, "Microphone", Three)
+
+    return plug_in
+
+
+def test_the_microphone_is_heard_until_ctrl_c(cli, live, tmp_path, microphone):
+    microphone(KeyboardInterrupt())
     ran = cli("stream", "mic", "-m", live, "--sample-rate", RATE, "--input-device", 3, "-o", tmp_path)
     assert ran.code == 0
     assert sf.info(tmp_path / "microphone_spk1.wav").frames == 96
     assert "dropped sound 1 times, and 80 samples" in ran.err
+
+
+def test_what_came_before_the_microphone_failed_is_saved(cli, live, tmp_path, microphone):
+    microphone(DeviceError("the microphone is gone"))
+    ran = cli("stream", "mic", "-m", live, "--sample-rate", RATE, "--input-device", 3, "-o", tmp_path / "voices")
+    assert ran.code == 1
+    assert ran.err.endswith("Error: the microphone is gone; the 0.0 s that came before are saved\n")
+    assert [sf.info(path).frames for path in (tmp_path / "voices").iterdir()] == [96, 96]
+
+
+def test_what_came_before_the_damaged_end_of_a_file_is_saved(cli, live, talk, tmp_path, monkeypatch):
+    from unmingle.audio import io
+
+    def blocks(path, *_):
+        yield np.zeros((1, 640), np.float32)
+        raise AudioReadError(f"{path.name} is damaged")
+
+    monkeypatch.setattr(io, "_plain_blocks", blocks)
+    recording = tmp_path / "talk.wav"
+    sf.write(recording, talk(0.2), RATE)
+    ran = cli("stream", recording, "-m", live, "--no-pace", "-o", tmp_path / "voices")
+    assert ran.code == 1
+    assert ran.err.endswith("Error: talk.wav is damaged; the 0.1 s that came before are saved\n")
+    assert [sf.info(path).frames for path in (tmp_path / "voices").iterdir()] == [640, 640]
+
+
+def test_tracks_get_their_names_together_or_not_at_all(cli, live, recording, tmp_path, monkeypatch):
+    from unmingle.audio.writing import AudioWriter
+
+    commit = AudioWriter.commit
+
+    def fail_at_the_second(self):
+        if self.path.stem.endswith("spk2"):
+            raise OutputError("no space left")
+        commit(self)
+
+    monkeypatch.setattr(AudioWriter, "commit", fail_at_the_second)
+    ran = cli("stream", recording, "-m", live, "--no-pace", "-o", tmp_path / "voices")
+    assert ran.code == 1
+    assert "no space left" in ran.err
+    assert not (tmp_path / "voices").exists()
+
+
+def test_a_long_file_gets_tracks_that_can_be_as_long(cli, live, recording, tmp_path, monkeypatch):
+    from unmingle.audio import writing
+
+    monkeypatch.setattr(writing, "_LARGEST_WAV", 1_000)
+    ran = cli("stream", recording, "-m", live, "--no-pace", "-o", tmp_path)
+    assert ran.code == 0
+    assert {sf.info(path).format for path in ran.out.splitlines()} == {"RF64"}
+
+
+def test_sound_without_end_ends_in_words_before_its_tracks_are_full(cli, live, talk, tmp_path, monkeypatch):
+    monkeypatch.setattr("unmingle.inference.live.fitting", partial(fitting, longest=1_000))
+    monkeypatch.setattr(sys, "stdin", Pipe(talk(0.3).astype("<f4").tobytes()))
+    ran = cli("stream", "-", "-m", live, "--sample-rate", RATE, "--format", "f32le", "-o", tmp_path)
+    assert ran.code == 1
+    assert "the tracks are full" in ran.err
+    assert [sf.info(path).frames for path in tmp_path.iterdir()] == [992, 992]
 
 
 def test_without_portaudio_the_message_says_what_to_do(cli, live, tmp_path, monkeypatch):

@@ -1,9 +1,12 @@
+import signal
+
 import numpy as np
 import pytest
 import torch
 
+from unmingle.errors import DeviceError, OutputError
 from unmingle.inference.handle import Model
-from unmingle.inference.live import pace, run_live
+from unmingle.inference.live import fitting, pace, run_live
 from unmingle.inference.stream import Stream
 from unmingle.models import build_model
 from unmingle.presets import TFACMConfig
@@ -106,3 +109,66 @@ def test_ctrl_c_ends_the_sound_and_keeps_what_came(model):
     report = run_live(Stream(model, sample_rate=8_000), interrupted(), out.append, timed=False)
     assert report.interrupted
     assert np.concatenate(out, axis=1).shape == (2, 400)
+
+
+def test_ctrl_c_within_the_work_waits_until_every_track_has_its_block(model):
+    tracks = [[], []]
+
+    def sink(out):
+        for number, track in enumerate(tracks):
+            track.append(out[number])
+            if number == 0 and len(track) == 4:
+                signal.raise_signal(signal.SIGINT)
+
+    stream = Stream(model, sample_rate=8_000)
+    report = run_live(stream, blocks(), sink, timed=False)
+    assert report.interrupted
+    assert report.samples == 320
+    mono = np.concatenate(blocks(4), axis=1)
+    wanted = model.run(mono)[0]
+    np.testing.assert_allclose([np.concatenate(track) for track in tracks], wanted, rtol=0, atol=1e-5)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_second_ctrl_c_does_not_wait(model):
+    def sink(_):
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_live(Stream(model, sample_rate=8_000), blocks(), sink, timed=False)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_source_that_fails_ends_the_sound_and_keeps_what_came(model):
+    def unplugged():
+        yield from blocks(5)
+        raise DeviceError("the microphone is gone")
+
+    out = []
+    report = run_live(Stream(model, sample_rate=8_000), unplugged(), out.append, timed=False)
+    assert isinstance(report.failure, DeviceError)
+    assert np.concatenate(out, axis=1).shape == (2, 400)
+
+
+def test_a_source_that_fails_at_once_is_an_error(model):
+    def unplugged():
+        raise DeviceError("the microphone is gone")
+        yield
+
+    with pytest.raises(DeviceError):
+        run_live(Stream(model, sample_rate=8_000), unplugged(), lambda _: None, timed=False)
+
+
+def test_an_error_of_the_sink_is_not_the_end_of_the_sound(model):
+    def full(_):
+        raise OutputError("no space")
+
+    with pytest.raises(OutputError, match="no space"):
+        run_live(Stream(model, sample_rate=8_000), blocks(), full, timed=False)
+
+
+def test_sound_without_end_is_cut_before_a_wav_file_is_full():
+    heard = fitting(blocks(4), 8_000, longest=240)
+    assert sum(next(heard).shape[1] for _ in range(3)) == 240
+    with pytest.raises(OutputError, match="another recording"):
+        next(heard)

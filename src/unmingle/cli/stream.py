@@ -6,11 +6,12 @@ import sys
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 from unmingle.cli.console import emit, emit_json, example, note, table, warn
+from unmingle.errors import UnmingleError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +29,15 @@ EXAMPLE = example(
     "unmingle stream meeting.wav -m streaming.safetensors --no-pace -o voices",
 )
 DEFAULT_RATE = 16_000
+
+
+class _Sound(NamedTuple):
+    """Where sound comes from."""
+
+    sample_rate: int
+    blocks: Callable[[int], Iterator[Samples]]  # of a given size
+    frames: int | None = None  # as many samples as it has, where that is known
+    microphone: Microphone | None = None
 
 
 def stream(
@@ -62,22 +72,30 @@ def stream(
 
     Raw samples on stdout are interleaved, one channel per speaker, at the rate that came in. Latencies go to stderr:
     the algorithmic one, and the measured one where sound comes at its own speed. Ctrl-C ends the sound; what came is
-    finished and kept.
+    finished and kept, and so it is when the microphone or the file fails. A second Ctrl-C ends at once.
     """
     if list_devices:
         _list_devices(as_json=as_json)
         return
+    from unmingle.inference.live import fitting
+
     coding = _coding(format)
     if out_dir is None and sys.stdout.isatty():
         raise typer.BadParameter("stdout is a terminal; give a folder, or pipe the samples on", param_hint="-o")
     chosen = choose_model(model).with_threads(threads)
     with ExitStack() as stack:
-        rate, blocks, microphone = _open(source, stack, coding, sample_rate, channels, device)
-        live = _start(chosen, rate, hops)
-        timed = microphone is not None or (source != "-" and pace)
-        sink = stack.enter_context(_sink(out_dir, source, live, coding, overwrite=overwrite))
-        report = _run(live, blocks(live.block_samples), sink, timed=timed, paced=timed and microphone is None)
-    _tell(report, microphone)
+        sound = _open(source, stack, coding, sample_rate, channels, device)
+        live = _start(chosen, sound.sample_rate, hops)
+        sink = stack.enter_context(_sink(out_dir, source, live, coding, frames=sound.frames, overwrite=overwrite))
+        blocks = sound.blocks(live.block_samples)
+        if out_dir is not None and sound.frames is None:
+            blocks = fitting(blocks, live.sample_rate)
+        played = sound.microphone is None and source != "-" and pace
+        report = _run(live, blocks, sink, timed=played or sound.microphone is not None, paced=played)
+    _tell(report, sound.microphone)
+    if report.failure is not None:
+        done = "separated" if out_dir is None else "saved"
+        raise UnmingleError(f"{report.failure}; the {report.seconds:.1f} s that came before are {done}")
 
 
 def choose_model(name: str | None) -> Model:
@@ -109,8 +127,7 @@ def _coding(format: str) -> PcmFormat:  # noqa: A002
 
 def _open(
     source: str, stack: ExitStack, coding: PcmFormat, sample_rate: int | None, channels: int, device: str | None
-) -> tuple[int, Callable[[int], Iterator[Samples]], Microphone | None]:
-    """The rate of a source, its blocks of a given size, and the microphone if it is one."""
+) -> _Sound:
     from unmingle.audio.io import AudioReader
     from unmingle.audio.microphone import Microphone
     from unmingle.audio.pcm import PcmReader
@@ -119,15 +136,15 @@ def _open(
     if source == "-":
         pipe = PcmReader(sys.stdin.buffer, coding, channels=channels)
         stack.callback(lambda: _warn_of_rest(pipe))
-        return rate, pipe.blocks, None
+        return _Sound(rate, pipe.blocks)
     if source == "mic":
         which = int(device) if device is not None and device.isdigit() else device
         microphone = stack.enter_context(Microphone(rate, max(1, rate // 250), device=which))
-        return rate, lambda _size: microphone.blocks(), microphone
+        return _Sound(rate, lambda _size: microphone.blocks(), microphone=microphone)
     if sample_rate is not None:
         raise typer.BadParameter("a file knows its own rate; leave it out", param_hint="--sample-rate")
     reader = stack.enter_context(AudioReader(source))
-    return reader.sample_rate, reader.blocks, None
+    return _Sound(reader.sample_rate, reader.blocks, reader.frames)
 
 
 def _warn_of_rest(pipe: PcmReader) -> None:
@@ -164,12 +181,11 @@ def _run(
 
 @contextmanager
 def _sink(
-    out_dir: Path | None, source: str, live: Stream, coding: PcmFormat, *, overwrite: bool
+    out_dir: Path | None, source: str, live: Stream, coding: PcmFormat, *, frames: int | None, overwrite: bool
 ) -> Generator[Callable[[Samples], None]]:
     """Where voices go: files that appear when all is done, or stdout."""
     from unmingle.audio.pcm import encode
-    from unmingle.audio.writing import AudioWriter
-    from unmingle.inference.trackfiles import folder
+    from unmingle.inference.trackfiles import TrackFiles, folder
 
     if out_dir is None:
 
@@ -181,14 +197,11 @@ def _sink(
         return
     stem = {"-": "stream", "mic": "microphone"}.get(source, Path(source).stem)
     paths = [out_dir / f"{stem}_spk{number}.wav" for number in range(1, live.n_src + 1)]
-    with folder(out_dir), ExitStack() as stack:
-        writers = [stack.enter_context(AudioWriter(path, live.sample_rate, overwrite=overwrite)) for path in paths]
-
-        def keep(out: Samples) -> None:
-            for writer, track in zip(writers, out, strict=True):
-                writer.write(track[None])
-
-        yield keep
+    opened = TrackFiles.open(paths, live.sample_rate, subtype="PCM_16", overwrite=overwrite, frames=frames)
+    with folder(out_dir), opened as files:
+        yield files.write
+        for sentence in files.finish([1.0] * live.n_src):
+            note(sentence)
     for path in paths:
         emit(str(path))
 
