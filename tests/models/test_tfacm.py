@@ -232,6 +232,17 @@ def test_what_are_no_whole_hops_of_the_batch_is_refused():
         model.finish(torch.zeros(2, 8, dtype=torch.float64), state)
 
 
+def test_what_is_no_end_of_the_batch_is_refused():
+    model = network()
+    _, state = model.step(noise(2, 4 * 30), model.init_state(2))
+    for shape in [(3,), (1, 3), (3, 8), (2, 1, 3), ()]:
+        with pytest.raises(ShapeError, match=r"\(2, time\)"):
+            model.finish(torch.zeros(shape, dtype=torch.float64), state)
+    with pytest.raises(SignalError, match="int64"):
+        model.finish(torch.zeros(2, 3, dtype=torch.int64), state)
+    assert model.finish(torch.zeros(2, 0, dtype=torch.float64), state).shape == (2, model.config.n_src, model.delay)
+
+
 @torch.inference_mode()
 def test_an_offset_is_taken_out_of_the_estimates_on_request():
     mixture = noise(1, LENGTH)

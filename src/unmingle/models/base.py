@@ -163,7 +163,9 @@ class FrameStreamingModel(StreamingModel):
 
         Raises:
             ShapeError: not (B, time), or the whole stream has fewer than `least` samples.
+            SignalError: not floating point.
         """
+        check_rest(rest, batch=len(state.frames.hops))
         return self.live.finish(rest, state, self.separate_frames)
 
 
@@ -178,6 +180,21 @@ def check_block(block: Tensor, *, hop: int, batch: int) -> None:
             f"a block has shape {tuple(block.shape)} but `step` wants ({batch}, a multiple of {hop}), as its state has "
             f"{batch} streams and a hop is {hop} samples; unmingle.Stream takes blocks of any length"
         )
+
+
+def check_rest(rest: Tensor, *, batch: int) -> None:
+    """Refuse what cannot be the end of a batch of streams.
+
+    Raises:
+        ShapeError: not (batch, time), with the batch that the state belongs to.
+        SignalError: the samples are not floating point.
+    """
+    if rest.ndim != 2 or rest.shape[0] != batch:
+        raise ShapeError(
+            f"the last samples have shape {tuple(rest.shape)} but `finish` wants ({batch}, time), as its state has "
+            f"{batch} streams; any number of samples will do, also none"
+        )
+    _check_type(rest)
 
 
 class AudioVisualModel(SeparationModel):
@@ -213,9 +230,13 @@ def check_mixture(mixture: Tensor) -> None:
             f"mixture has shape {tuple(mixture.shape)} but a network wants (batch, time) with at least one sample; "
             "reshape it, or call unmingle.separate, which takes any number of channels"
         )
-    if not mixture.is_floating_point():
+    _check_type(mixture)
+
+
+def _check_type(samples: Tensor) -> None:
+    if not samples.is_floating_point():
         raise SignalError(
-            f"mixture holds {mixture.dtype} but a network wants floating point samples between -1 and 1; "
+            f"mixture holds {samples.dtype} but a network wants floating point samples between -1 and 1; "
             "divide integers by their full scale, or call unmingle.separate"
         )
 
