@@ -9,6 +9,9 @@ import time
 import httpx
 import pytest
 
+from unmingle.cli import serve
+from unmingle.inference import handle
+
 
 @pytest.fixture
 def port():
@@ -83,6 +86,14 @@ def test_a_model_that_does_not_stream_is_refused_before_anything_listens(cli, ti
     assert ran.code == 1
     assert "stream" in ran.err
     assert ran.out == ""
+
+
+def test_the_model_for_live_sound_is_loaded_where_it_shall_run(tiny, monkeypatch):
+    asked, load = [], handle.load_model
+    monkeypatch.setattr(handle, "load_model", lambda name, *, device: asked.append((name, device)) or load(name))
+    serve._models(str(tiny), "tfacm-8k", "cuda:1", 1)
+    serve._models(str(tiny), None, "cuda:1", 1)
+    assert asked == [("tfacm-8k", "cuda:1")] * 2
 
 
 def test_a_port_that_is_taken_is_one_message(cli, tiny):

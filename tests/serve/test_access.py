@@ -3,6 +3,7 @@
 import pytest
 
 from unmingle.errors import ConfigError
+from unmingle.serve.access import Access
 from unmingle.serve.settings import ServeSettings, new_token
 
 TOKEN = "a-token-of-some-length"
@@ -70,6 +71,14 @@ def test_other_pages_and_other_names_of_this_machine_may_not(running, refused):
     with running.connect(additional_headers={"Origin": "https://elsewhere.example"}) as stream:
         code, message = refused(stream)
     assert (code, "elsewhere.example" in message) == (1008, True)
+
+
+@pytest.mark.parametrize("address", ["[::1", "[", "[x]", "a\u2100b"])
+def test_what_is_no_address_is_no_name_of_this_machine(address):
+    access = Access(ServeSettings())
+    for headers in ({"host": address}, {"host": "localhost", "origin": f"http://{address}"}):
+        raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+        assert access.refusal({"type": "http", "headers": raw}).status == 403
 
 
 def test_a_server_that_others_can_reach_wants_a_token():

@@ -35,3 +35,15 @@ def test_a_result_that_is_on_its_way_outlives_its_removal(separations, tmp_path)
             raise AssertionError
 
     asyncio.run(work())
+
+
+def test_a_place_without_a_folder_is_given_back(separations, tmp_path):
+    separations._folder = tmp_path / "file"
+    separations._folder.write_text("in the way")
+    for _ in range(20):
+        with pytest.raises(HTTPException, match="507"), separations.place():
+            raise AssertionError
+    assert not separations.busy
+    separations._folder.unlink()
+    with separations.place() as folder:
+        assert folder.is_dir()

@@ -124,7 +124,7 @@ def _models(model: str | None, stream_model: str | None, device: str, threads: i
 
     chosen = choose_model(model, device=device).with_threads(threads)
     try:
-        return chosen, choose_streaming(stream_model).to(device).with_threads(threads)
+        return chosen, choose_streaming(stream_model, device=device).with_threads(threads)
     except UnknownModelError:
         if stream_model is not None:
             raise

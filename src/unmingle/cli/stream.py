@@ -98,8 +98,8 @@ def stream(
         raise UnmingleError(f"{report.failure}; the {report.seconds:.1f} s that came before are {done}")
 
 
-def choose_model(name: str | None) -> Model:
-    """The model of that name, or without one the first bundled model that streams.
+def choose_model(name: str | None, *, device: str = "cpu") -> Model:
+    """The model of that name on a device, or without one the first bundled model that streams.
 
     Raises:
         UnknownModelError: none has that name; or there is none to take without a name.
@@ -109,10 +109,10 @@ def choose_model(name: str | None) -> Model:
     from unmingle.inference.handle import list_models, load_model
 
     if name is not None:
-        return load_model(name)
+        return load_model(name, device=device)
     for entry in list_models():
         if entry.bundled and entry.causal:
-            return load_model(entry.name)
+            return load_model(entry.name, device=device)
     raise UnknownModelError(
         "no model that streams is bundled with this installation; give the weights of one with --model PATH "
         "(presets such as tfacm-live can be trained with `unmingle train`)"

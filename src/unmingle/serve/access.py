@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
@@ -46,9 +46,9 @@ class Access:
 
     def _about_names(self, headers: Headers) -> Refusal | None:
         host, origin = headers.get("host", ""), headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != host:
+        if origin is not None and _split(origin).netloc != host:
             return Refusal(403, f"the page {origin} is not this server's own ({host}), and others may not use it")
-        name = urlsplit(f"//{host}").hostname or ""
+        name = _split(f"//{host}").hostname or ""
         if not self._token and not is_loopback(name):
             return Refusal(
                 403,
@@ -64,6 +64,14 @@ class Access:
         if not secrets.compare_digest(offered.encode(), (self._token or "").encode()):
             return Refusal(401, "the token is wrong; the server printed the right one when it started, or was given it")
         return None
+
+
+def _split(address: str) -> SplitResult:
+    """The parts of an address; none of what is no address, such as one with a single bracket."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return SplitResult("", "", "", "", "")
 
 
 def _offered(scope: Scope, headers: Headers) -> str | None:

@@ -107,13 +107,13 @@ class Separations:
         """Take one of the places there are, with a folder for the upload; both are given back in the end.
 
         Raises:
-            HTTPException: 503, all are taken, or the server goes down.
+            HTTPException: 503, all are taken, or the server goes down; 507, there is no room for a folder.
         """
         self._refuse_if_full()
         self.n_accepted += 1
         folder = self._folder / secrets.token_urlsafe(16)
-        folder.mkdir(parents=True)
         try:
+            _make(folder)
             yield folder
         finally:
             self.n_accepted -= 1
@@ -273,6 +273,16 @@ class Separations:
         self._threads.shutdown(wait=True, cancel_futures=True)
         for id in list(self._kept):  # noqa: A001
             self.remove(id)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        _log.error("no folder can be made for a recording: %s", error)
+        raise HTTPException(
+            507, f"the server has no room for a recording ({error.strerror}); try again later"
+        ) from error
 
 
 def _zip(result: Result) -> Path:
