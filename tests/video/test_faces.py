@@ -248,6 +248,9 @@ def test_without_opencv_the_extra_is_named(tmp_path: Path, write_video: Write, m
             "from -1 to 1 s of 1",
         ),
         ('{"picture": [64, 48], "duration": 1, "faces": [{"name": "../a", "intervals": [], "boxes": []}]}', "no name"),
+        ('{"picture": [64, 48], "duration": 1, "faces": [{"name": "spk2", "intervals": [], "boxes": []}]}', "'spk2'"),
+        ('{"picture": [64, 48], "duration": 1, "faces": [{"name": "Residual"}]}', "give it another name"),
+        ('{"picture": [64, 48], "duration": 1, "faces": [{"name": "offscreen1"}]}', "give it another name"),
     ],
 )
 def test_what_is_wrong_in_a_file_of_faces_is_said(content: str, words: str, tmp_path: Path) -> None:

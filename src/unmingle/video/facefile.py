@@ -31,6 +31,7 @@ from unmingle.video.tracks import CLOCK_RATE, FaceReport, FaceTrack
 
 FORMAT = "unmingle-faces-1"
 _NAME = re.compile(r"[\w-]{1,60}")
+_TAKEN = re.compile(r"spk\d+|offscreen\d+|faces|residual", re.IGNORECASE)  # what tracks of no face are called
 _LONGEST = 100 * 3600.0  # seconds; a longer duration is a mistake
 
 
@@ -153,6 +154,8 @@ def _track(face: Mapping[str, Any], number: int, n_frames: int) -> FaceTrack:
     name = str(face.get("name", f"face{number}"))
     if not _NAME.fullmatch(name):
         raise ValueError(f"{name!r} is no name of a face; use letters, digits, - and _")
+    if _TAKEN.fullmatch(name):
+        raise ValueError(f"a face is called {name!r}, which is what tracks of no face are called; give it another name")
     present = _presence(face["intervals"], n_frames, name)
     boxes = _frames(face["boxes"], present, f"boxes of {name}")
     if not (boxes[:, 2:] > 0).all():
