@@ -14,16 +14,14 @@ import soundfile as sf
 
 import unmingle.audio.writing
 import unmingle.inference.journal
-import unmingle.inference.offline
 import unmingle.panel.rendering
 import unmingle.video.faces
 from unmingle.audio.io import read_audio
-from unmingle.errors import FaceError, MissingExtraError, OutputError
+from unmingle.errors import MissingExtraError, OutputError
 from unmingle.inference.inputs import Job, plan_jobs
 from unmingle.inference.jobs import Outcome, Settings
 from unmingle.inference.report import SeparationOptions
 from unmingle.panel.jobs import Looking, attempt
-from unmingle.panel.listening import check_names
 from unmingle.video.facefile import write_faces
 from unmingle.video.tracks import FaceReport, FaceTrack
 
@@ -280,29 +278,13 @@ def test_a_face_may_have_the_name_of_a_voice_by_number(
         assert belongs(tmp_path / "out" / f"talk_spk{k}.wav", talk.openings[k % 3]) > 0.9
 
 
-def test_a_face_is_not_called_like_an_enrolled_voice(make_face: Callable[..., FaceTrack]) -> None:
-    faces = [make_face("face1", np.zeros(5)), make_face("Guest", np.zeros(5))]
-    check_names(faces, ["spk1", "anna"])
-    with pytest.raises(FaceError, match="both called Guest"):
-        check_names(faces, ["spk1", "guest"])
-
-
 def test_a_face_called_like_an_enrolled_voice_is_refused_without_a_trace(
-    run: Run,
-    make_talk: Callable[..., Any],
-    make_face: Callable[..., FaceTrack],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    run: Run, make_talk: Callable[..., Any], make_face: Callable[..., FaceTrack], tmp_path: Path
 ) -> None:
-    def enrolled(*arguments: Any, **more: Any) -> Any:
-        report = separate_to_files(*arguments, **more)
-        return replace(report, tracks=[replace(report.tracks[0], name="guest"), *report.tracks[1:]])
-
-    separate_to_files = unmingle.inference.offline.separate_to_files
-    monkeypatch.setattr(unmingle.inference.offline, "separate_to_files", enrolled)
     talk = make_talk()
-    write_faces(FaceReport([make_face("guest", talk.openings[1])], 4.0, (128, 64)), tmp_path / "faces.json")
-    assert "both called guest" in str(run(talk, faces=tmp_path / "faces.json").error)
+    write_faces(FaceReport([make_face("Guest", talk.openings[1])], 4.0, (128, 64)), tmp_path / "faces.json")
+    settings = Settings(talk.model, SeparationOptions(enroll=(("guest", "guest.wav"),)))
+    assert "both called Guest" in str(run(talk, settings=settings, faces=tmp_path / "faces.json").error)
     assert names(tmp_path / "out") == []
 
 

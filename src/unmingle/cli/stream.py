@@ -200,8 +200,10 @@ def _sink(
     opened = TrackFiles.open(paths, live.sample_rate, subtype="PCM_16", overwrite=overwrite, frames=frames)
     with folder(out_dir), opened as files:
         yield files.write
-        for sentence in files.finish([1.0] * live.n_src):
-            note(sentence)
+        said = files.close([1.0] * live.n_src)
+        files.commit()
+    for sentence in said:
+        note(sentence)
     for path in paths:
         emit(str(path))
 
@@ -220,7 +222,7 @@ def _tell(report: LiveReport, microphone: Microphone | None) -> None:
             f"algorithmic {1e3 * report.latency_seconds:.1f} ms"
         )
     if report.replaced:
-        warn(f"{report.replaced} samples were NaN or infinite and count as silence")
+        warn(f"{report.replaced} samples were NaN, infinite or beyond all levels and count as silence")
     if microphone is not None and (microphone.overruns or microphone.lost):
         warn(
             f"the system dropped sound {microphone.overruns} times, and {microphone.lost} samples came faster than "

@@ -82,12 +82,24 @@ def separate(looking: Looking, job: Job, settings: Settings, progress: Progress 
         with jobs.by_ear(job, settings, progress) as made:
             yield replace(made, result=PanelReport(made.result, asked=looking.asked, notes=notes))
         return
+    _check_names(seen, [name for name, _ in settings.options.enroll])
     method: Method = "lips" if is_audio_visual(settings.model.config) else "ear"
     _check_targets(job, looking, [track.name for track in seen.tracks], settings, method)
     with _staging(job) as folder, _heard(job, settings, seen, folder, _half(progress, 1)) as (sound, faces, said):
         renders = _render(looking, job, sound, faces, seen, folder)
         report = PanelReport(sound, faces, method, seen, renders=renders, asked=looking.asked, notes=[*notes, *said])
         yield Made(report, [(path, job.out_dir / path.name) for path in [*sound.files, *renders]])
+
+
+def _check_names(seen: FaceReport, enrolled: Sequence[str]) -> None:
+    """Refuse a face with the name of an enrolled voice: nobody who is seen may speak it, and then it keeps its name."""
+    voices = {name.casefold() for name in enrolled}  # file names may ignore the case
+    for face in seen.tracks:
+        if face.name.casefold() in voices:
+            raise FaceError(
+                f"a face and a voice are both called {face.name}, and their tracks would be one file; give the face "
+                "another name in the file of faces, or enroll the voice by another one"
+            )
 
 
 def _insists(looking: Looking, settings: Settings) -> bool:

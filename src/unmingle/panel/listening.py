@@ -15,7 +15,6 @@ from unmingle.audio.formats import TrackFormat, choose_subtype
 from unmingle.audio.io import AudioReader
 from unmingle.audio.levels import FLOOR_DBFS, power_dbfs
 from unmingle.audio.writing import AudioWriter
-from unmingle.errors import FaceError
 from unmingle.inference.inputs import Job
 from unmingle.inference.report import SeparationReport, Track
 from unmingle.panel import agreement, timeline
@@ -85,11 +84,7 @@ def hand_out(
 
     Returns:
         The report of the new tracks, the faces, and what is to be said about them.
-
-    Raises:
-        FaceError: a face has the name of an enrolled voice.
     """
-    check_names(seen.tracks, [track.name for track in report.tracks])
     voices = [_aside(track) for track in report.tracks if track.name != "residual"]
     rest = [track for track in report.tracks if track.name == "residual"]
     powers = track_powers([_path(track) for track in voices], n_ticks=max(1, seen.n_frames))
@@ -107,21 +102,6 @@ def hand_out(
     ordered = [*(tracks[face.name] for face in faces), *(tracks[name] for name in nobodys), *rest]
     said = about_faces(faces, n_voices=len(voices), nobodys=nobodys)
     return replace(report, tracks=ordered, segments=_turns(report.segments, shares)), faces, said
-
-
-def check_names(faces: Sequence[FaceTrack], tracks: Sequence[str]) -> None:
-    """Refuse a face with the name of a track that may keep it, because nobody who is seen speaks it.
-
-    Raises:
-        FaceError: there is one.
-    """
-    kept = {name.casefold() for name in tracks if not _NUMBERED.fullmatch(name)}  # file names may ignore the case
-    for face in faces:
-        if face.name.casefold() in kept:
-            raise FaceError(
-                f"a face and a voice are both called {face.name}, and their tracks would be one file; give the face "
-                "another name in the file of faces, or enroll the voice by another one"
-            )
 
 
 def offscreen_names(voices: Sequence[str]) -> list[str]:
