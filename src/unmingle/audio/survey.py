@@ -93,7 +93,8 @@ def survey(blocks: Iterable[Samples], *, sample_rate: int, channels: int, name: 
     powers: list[NDArray[np.float32]] = []
     framer = Framer(channels, round(_FRAME_SECONDS * sample_rate))
     for block in blocks:
-        if (bad := unusable(block).any(axis=0)).any():
+        bad = np.any(unusable(block), axis=0)
+        if bad.any():
             _refuse_no_sound(bad, at=n_samples, sample_rate=sample_rate, name=name)
         exact = block.astype(np.float64)
         sums += exact.sum(axis=1)

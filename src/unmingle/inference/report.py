@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 from unmingle.audio.formats import TrackFormat
 from unmingle.errors import ConfigError, did_you_mean
@@ -83,7 +83,8 @@ class SeparationOptions:
     def _check_people(self) -> None:
         if self.n_speakers not in (None, "auto") and type(self.n_speakers) is not int:
             raise ConfigError(f"n_speakers is {self.n_speakers!r}; give a whole number, 'auto' to count, or None")
-        if not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in self.enroll):
+        pairs = cast("Sequence[Sequence[str] | str]", self.enroll)  # of callers who know no types
+        if any(isinstance(pair, str) or len(pair) != 2 for pair in pairs):
             raise ConfigError(f"enroll is {self.enroll!r}; give pairs such as ('alice', 'alice.wav')")
         for name, number in (("n_speakers", self.n_speakers), ("max_speakers", self.max_speakers)):
             if isinstance(number, int) and not 1 <= number <= MOST_SPEAKERS:

@@ -72,13 +72,13 @@ class Stream:
             SampleRateError: a rate at which nobody records.
         """
         check_sample_rate(sample_rate, name="the stream")
-        if not isinstance(hops, int) or hops < 1:
+        if hops < 1 or hops != int(hops):
             raise ConfigError(f"hops is {hops!r}; a step of the network takes a whole number of them, at least 1")
         self.model = model = model if isinstance(model, Model) else load_model(model)
         self.sample_rate = int(sample_rate)
         self.n_src = model.n_src
         self._steps = steps_of(model)
-        self._step = hops * self._steps.hop
+        self._step = int(hops) * self._steps.hop
         self._arriving = LiveResampler(self.sample_rate, model.sample_rate)
         self._leaving = LiveResampler(model.sample_rate, self.sample_rate)
         self._ended = False
