@@ -195,8 +195,10 @@ def open_container(path: Path, **options: str) -> InputContainer:
     """A file as FFmpeg sees it, and nothing but this file.
 
     Raises:
-        FFmpegError, OSError: it cannot be opened.
+        FFmpegError, OSError: it cannot be opened, or is a pipe, which could be read only once.
     """
+    if not path.is_file():
+        raise OSError(f"{path} is no file")
     # The prefix keeps a colon in a name from being read as a protocol; the white list keeps play lists off the network.
     return av.open(f"file:{path}", options={"protocol_whitelist": "file", **options}, metadata_errors="ignore")
 
