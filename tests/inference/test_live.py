@@ -111,6 +111,15 @@ def test_ctrl_c_ends_the_sound_and_keeps_what_came(model):
     assert np.concatenate(out, axis=1).shape == (2, 400)
 
 
+@pytest.fixture
+def interruptible():
+    """Ctrl-C as a terminal has it; a job in the background may ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_within_the_work_waits_until_every_track_has_its_block(model):
     tracks = [[], []]
 
@@ -130,6 +139,7 @@ def test_ctrl_c_within_the_work_waits_until_every_track_has_its_block(model):
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_a_second_ctrl_c_does_not_wait(model):
     def sink(_):
         signal.raise_signal(signal.SIGINT)

@@ -38,7 +38,6 @@ def export(
     model = load_or_build(name)
     if model.card is None:
         note(f"{name} is a preset without weights: the file gets random ones, which separate nothing.")
-    note(f"Tracing {model.name}, which takes from seconds to several minutes, and comparing the graph with torch.")
     written = export_onnx(model, output, overwrite=overwrite)
     emit_json(written.to_dict()) if as_json else emit(_in_words(written))
 
