@@ -242,3 +242,23 @@ def to_yaml(values: Mapping[str, Any]) -> str:
     return yaml.dump(
         dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None
     )
+
+
+def check_range(name: str, bounds: tuple[float, float] | None) -> None:
+    """Refuse (lowest, highest) the wrong way round.
+
+    Raises:
+        ConfigError: names the setting.
+    """
+    if bounds is not None and bounds[0] > bounds[1]:
+        raise ConfigError(f"{name} is [{bounds[0]}, {bounds[1]}]; the lower bound comes first")
+
+
+def check_least(name: str, value: float | None, least: float) -> None:
+    """Refuse a number that is too small; None is no number.
+
+    Raises:
+        ConfigError: names the setting.
+    """
+    if value is not None and value < least:
+        raise ConfigError(f"{name} is {value}, but must be {least} or more")

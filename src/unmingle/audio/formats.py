@@ -1,4 +1,4 @@
-"""The formats that tracks are written in. Nothing heavy is imported here, so that a command line may name them."""
+"""What tracks are written in, and called. Nothing heavy is imported here, so that a command line may name it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from typing import Literal
 
 Subtype = Literal["PCM_16", "PCM_24", "FLOAT"]
 TrackFormat = Literal["wav", "flac"]
+
+FACELESS = r"spk\d+|offscreen\d+|faces|residual"
+"""What files of no face and of no enrolled voice are called."""
 
 _FINE = {"PCM_24", "PCM_32", "ALAC_24", "ALAC_32"}
 _FLOATING = {"FLOAT", "DOUBLE"}

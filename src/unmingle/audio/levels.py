@@ -17,6 +17,13 @@ def unusable(samples: NDArray[np.floating]) -> NDArray[np.bool_]:
     return ~(np.abs(samples) <= LOUDEST)
 
 
+def silenced(samples: Samples) -> tuple[Samples, int]:
+    """Silence in place of what is no sound, and how many samples that were: they would stay in a stream for good."""
+    bad = unusable(samples)
+    count = int(bad.sum())
+    return (np.where(bad, np.float32(0), samples) if count else samples), count
+
+
 def power_dbfs(power: float) -> float:
     """Mean square -> dBFS, never below `FLOOR_DBFS`."""
     return max(FLOOR_DBFS, 10.0 * float(np.log10(max(power, 1e-30))))

@@ -60,9 +60,10 @@ def evaluate(
     model, manifest = _model_and_manifest(arguments, estimates)
     chosen = [name.strip() for name in metrics.split(",") if name.strip()]
     entries = read_manifest(manifest)[:limit]
-    known = {name for entry in entries for name in labels_of(entry)}
-    if by != "pair" and by not in known:
-        raise ConfigError(f"no mixture of {manifest} has {by!r} to group by{did_you_mean(by, sorted(known))}")
+    if by != "pair":
+        known = {name for entry in entries for name in labels_of(entry)}
+        if by not in known:
+            raise ConfigError(f"no mixture of {manifest} has {by!r} to group by{did_you_mean(by, sorted(known))}")
     estimator = _estimator(model, estimates, pipeline=pipeline, device=device)
     advice = f"the same command with --resume goes on; what is scored lies in {out_dir}"
     with interruptible(advice), progress("Scoring", unit="mixtures/s") as advance:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from unmingle.config import check_least, check_range
 from unmingle.data.crops import FRAME_RATE, SIDE
 from unmingle.errors import ConfigError
 
@@ -17,26 +18,6 @@ _SHARES = (
     "mixed_gender_share",
     "easy_mixed_gender_share",
 )
-
-
-def check_range(name: str, bounds: tuple[float, float] | None) -> None:
-    """Refuse (lowest, highest) the wrong way round.
-
-    Raises:
-        ConfigError: names the setting.
-    """
-    if bounds is not None and bounds[0] > bounds[1]:
-        raise ConfigError(f"{name} is [{bounds[0]}, {bounds[1]}]; the lower bound comes first")
-
-
-def check_least(name: str, value: float | None, least: float) -> None:
-    """Refuse a number that is too small; None is no number.
-
-    Raises:
-        ConfigError: names the setting.
-    """
-    if value is not None and value < least:
-        raise ConfigError(f"{name} is {value}, but must be {least} or more")
 
 
 @dataclass(frozen=True)

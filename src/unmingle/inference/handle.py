@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -107,8 +108,8 @@ class Model:
         """SHA-256 of the weights file in hex digits; None without one."""
         if self.path is None:
             return None
-        with self.path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        found = self.path.stat()
+        return _digest(self.path, found.st_size, found.st_mtime_ns)
 
     def to(self, device: str) -> Model:
         """The same model on another device.
@@ -151,6 +152,13 @@ class Model:
         with running():
             estimates = self.network(torch.from_numpy(mixture).to(self.device))
             return estimates.float().cpu().numpy()
+
+
+@lru_cache(maxsize=8)
+def _digest(path: Path, _size: int, _changed: int) -> str:
+    """Read once for all recordings of a run, and again when the file is another one."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from unmingle.audio.formats import FACELESS
 from unmingle.errors import AudioReadError, OutputExistsError
 from unmingle.inference.report import TrackFormat
 
@@ -19,7 +20,7 @@ SUFFIXES = frozenset((*_PLAIN, *_PACKED, *_VIDEO))
 """Names that a folder or a glob is searched for; a file named outright may have any suffix."""
 
 SIDECAR_SUFFIX = ".separation.json"
-_TRACK = re.compile(r"(?P<stem>.+)_(spk\d+|face\d+|offscreen\d+|faces|residual)\.\w+")
+_TRACK = re.compile(rf"(?P<stem>.+)_(face\d+|{FACELESS})\.\w+")
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from unmingle.audio.framing import Samples
-from unmingle.audio.levels import unusable
+from unmingle.audio.levels import silenced
 from unmingle.errors import OutputError, UnmingleError
 from unmingle.inference.pauses import Pauses
 from unmingle.inference.stream import Stream
@@ -151,8 +151,6 @@ def pace(
 
 def _one_channel(block: Samples, report: LiveReport) -> Samples:
     mono = block[0] if block.shape[0] == 1 else block.mean(axis=0, dtype=np.float32)
-    bad = unusable(mono)
-    if bad.any():
-        report.replaced += int(bad.sum())
-        mono = np.where(bad, np.float32(0), mono)
+    mono, replaced = silenced(mono)
+    report.replaced += replaced
     return mono

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, cast
 
-from unmingle.audio.formats import TrackFormat
+from unmingle.audio.formats import FACELESS, TrackFormat
 from unmingle.errors import ConfigError, did_you_mean
 from unmingle.voices.rttm import Turn
 
@@ -16,7 +16,7 @@ MOST_SPEAKERS = 10
 """People in one recording, at most."""
 
 _TRACK_NAME = re.compile(r"\w[\w-]{0,63}")
-_RESERVED_NAME = re.compile(r"spk\d+|face\d+|offscreen\d+|faces|residual")
+_RESERVED_NAME = re.compile(rf"face\d+|{FACELESS}")
 
 __all__ = ["Progress", "SeparationOptions", "SeparationReport", "Track", "TrackFormat"]
 

@@ -19,11 +19,9 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-import numpy as np
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from unmingle.audio.framing import Samples
-from unmingle.audio.levels import unusable
+from unmingle.audio.levels import silenced
 from unmingle.audio.pcm import decode, encode, sample_bytes
 from unmingle.inference.handle import Model
 from unmingle.inference.stream import Stream
@@ -233,7 +231,7 @@ class _Live:
         if self.flushed:
             raise StreamRefusedError(POLICY, "sound came after flush, which ends a stream; send reset before more")
         began = time.perf_counter()
-        samples, replaced = _finite(decode(data, self._hello.format)[0])
+        samples, replaced = silenced(decode(data, self._hello.format)[0])
         out = self._stream.push(samples)
         busy = time.perf_counter() - began
         self._metrics.observe_block(busy)
@@ -271,10 +269,3 @@ async def refuse(socket: WebSocket, refusal: StreamRefusedError, metrics: Metric
         async with asyncio.timeout(1.0):  # somebody who does not read is not waited for
             await socket.send_text(json.dumps(words))
             await socket.close(refusal.code, reason)
-
-
-def _finite(samples: Samples) -> tuple[Samples, int]:
-    """Silence in place of NaN and infinity, and how many there were: they would stay in the stream for good."""
-    bad = unusable(samples)
-    count = int(bad.sum())
-    return (np.where(bad, np.float32(0), samples) if count else samples), count

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from unmingle.config import check_range
 from unmingle.errors import ConfigError
 from unmingle.simulation.mixing import Signal, rms
 from unmingle.simulation.rooms import reverberate
@@ -52,9 +53,7 @@ class ConversationSettings:
         if self.talkers[0] < 1 or self.seconds <= 0 or self.turn_seconds[0] <= 0:
             raise ConfigError("a conversation has a talker, and lasts; so does every turn of it")
         for name in ("talkers", "overlap", "turn_seconds", "gap_seconds", "long_pause_seconds"):
-            low, high = getattr(self, name)
-            if low > high:
-                raise ConfigError(f"conversation.{name} is [{low}, {high}]; the lower bound comes first")
+            check_range(f"conversation.{name}", getattr(self, name))
         if not 0 <= self.overlap[0] <= self.overlap[1] <= 0.5:
             raise ConfigError(f"conversation.overlap is {list(self.overlap)}; a share of 0 to 0.5 can be reached")
 

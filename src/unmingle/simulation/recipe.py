@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from unmingle.config import build, check_keys, override, read_values
+from unmingle.config import build, check_keys, check_least, check_range, override, read_values
 from unmingle.errors import ConfigError
 from unmingle.simulation.conversation import ConversationSettings
 from unmingle.simulation.rooms import RoomSettings
@@ -66,17 +66,14 @@ class SimulationRecipe:
     def __post_init__(self) -> None:
         """Refuse what no mixture can be made from."""
         for name, least in (("n_src", 2), ("n_mixtures", 1), ("sample_rate", 1), ("seed", 0)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"{name} is {getattr(self, name)}, but must be {least} or more")
+            check_least(name, getattr(self, name), least)
         if self.seconds is not None and self.seconds <= 0:
             raise ConfigError(f"seconds is {self.seconds}, but must be above 0; leave it empty for whole utterances")
         for name in ("noise_share", "room_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}, but a share lies between 0 and 1")
         for name in ("level_db", "snr_db", "speaker_seconds"):
-            low, high = getattr(self, name)
-            if low > high:
-                raise ConfigError(f"{name} is [{low}, {high}]; the lower bound comes first")
+            check_range(name, getattr(self, name))
         self._check_pairs()
         if self.conversation is not None:
             if self.targets != "reverberant":

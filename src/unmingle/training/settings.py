@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from unmingle.data.settings import check_least
+from unmingle.config import check_least
 from unmingle.errors import ConfigError
 
 

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unmingle.audio.formats import FACELESS
 from unmingle.audio.temporary import whole
 from unmingle.errors import FaceError, MissingFileError, OutputExistsError
 from unmingle.video.assembly import held
@@ -31,7 +32,7 @@ from unmingle.video.tracks import CLOCK_RATE, FaceReport, FaceTrack
 
 FORMAT = "unmingle-faces-1"
 _NAME = re.compile(r"[\w-]{1,60}")
-_TAKEN = re.compile(r"spk\d+|offscreen\d+|faces|residual", re.IGNORECASE)  # what tracks of no face are called
+_TAKEN = re.compile(FACELESS, re.IGNORECASE)
 _LONGEST = 100 * 3600.0  # seconds; a longer duration is a mistake
 
 
