@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unmingle.audio.temporary import telling
+from unmingle.audio.temporary import sync, telling
 
 Draft = tuple[Path, Path]
 """A file that is written, and the name that it shall get in the same file system."""
@@ -51,8 +51,7 @@ class Exchange:
         stamps: dict[Path, _Stamp] = {}
         for draft, target in drafts:
             with telling(target):
-                with draft.open("rb+") as file:
-                    os.fsync(file.fileno())
+                sync(draft)
                 stamps[target] = _stamp(draft)
         replaced = [path for path in dict.fromkeys([*stamps, *outdated]) if _is_there(path)]
         for path in replaced:

@@ -82,8 +82,7 @@ def whole(path: Path, *, make_folder: bool = False) -> Generator[Path]:
             path.parent.mkdir(parents=True, exist_ok=True)
         with hidden(path.parent) as draft:
             yield draft
-            with draft.open("rb+") as file:
-                os.fsync(file.fileno())
+            sync(draft)
             draft.replace(path)
 
 
@@ -100,6 +99,16 @@ def hidden(folder: Path) -> Generator[Path]:
     finally:
         hold.path.unlink(missing_ok=True)
         hold.release()
+
+
+def sync(path: Path) -> None:
+    """See to it that a file is on the disk, whatever happens to the machine.
+
+    Raises:
+        OSError: the disk failed.
+    """
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 @contextmanager

@@ -8,7 +8,6 @@ much. A WAV file beyond 4 GB is an RF64 file, which most programs read as WAV.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 from unmingle.audio.formats import Subtype, TrackFormat
 from unmingle.audio.framing import Samples
 from unmingle.audio.levels import peak
-from unmingle.audio.temporary import Hold, hold_temporary
+from unmingle.audio.temporary import Hold, hold_temporary, sync
 from unmingle.errors import ConfigError, OutputError, OutputExistsError
 
 _LARGEST_WAV = 3_900_000_000  # bytes; beyond, RF64 is the WAV that can be long enough
@@ -121,8 +120,8 @@ class AudioWriter:
 
     def sync(self) -> None:
         """See to it that the finished file is on the disk, whatever happens to the machine; before `commit`."""
-        with self._failures(), self._hold.path.open("rb+") as file:
-            os.fsync(file.fileno())
+        with self._failures():
+            sync(self._hold.path)
 
     def commit(self) -> None:
         """Give the finished file its name."""

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from unmingle.audio.temporary import SUFFIX, hold_temporary, sweep, whole
+from unmingle.audio.temporary import SUFFIX, hidden, sweep, whole
 from unmingle.data import speech
 from unmingle.errors import ManifestError, OutputError
 from unmingle.simulation.mixing import INT16_STEPS, on_int16_grid
@@ -123,26 +123,24 @@ def _write(
     log.info("decoding %d utterances into %s", len(cuts), folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     _sweep(folder.parent)
-    hold = hold_temporary(folder.parent)
-    draft = hold.path.with_suffix(_DRAFT)
-    try:
-        draft.mkdir()
-        lengths: list[int] = []
-        raw = draft / "samples.raw"
-        with raw.open("wb") as stream:
-            for samples in _decoded(cuts, sample_rate):
-                stream.write(samples.tobytes())
-                lengths.append(len(samples))
-                if progress:
-                    progress(len(lengths), len(cuts))
-        _as_npy(raw, draft / _SAMPLES, sum(lengths))
-        with whole(draft / _INDEX) as index:
-            index.write_text(json.dumps(_rows(cuts, lengths)), encoding="utf-8")
-        _name(draft, folder)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-        hold.path.unlink(missing_ok=True)
-        hold.release()
+    with hidden(folder.parent) as held:
+        draft = held.with_suffix(_DRAFT)
+        try:
+            draft.mkdir()
+            lengths: list[int] = []
+            raw = draft / "samples.raw"
+            with raw.open("wb") as stream:
+                for samples in _decoded(cuts, sample_rate):
+                    stream.write(samples.tobytes())
+                    lengths.append(len(samples))
+                    if progress:
+                        progress(len(lengths), len(cuts))
+            _as_npy(raw, draft / _SAMPLES, sum(lengths))
+            with whole(draft / _INDEX) as index:
+                index.write_text(json.dumps(_rows(cuts, lengths)), encoding="utf-8")
+            _name(draft, folder)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
 
 
 def _name(draft: Path, folder: Path) -> None:
