@@ -64,7 +64,6 @@ def test_a_manifest_with_errors_exits_with_one(cli: Cli, recipe: Path, tmp_path:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("prepare", "foldr", "."), "did you mean 'folder'"),
         (("simulate", "nothing.yaml"), "nothing.yaml"),
         (("check", "nothing.jsonl"), "there is no manifest nothing.jsonl"),
     ],
@@ -74,6 +73,12 @@ def test_mistakes_are_one_message(cli: Cli, arguments: tuple[str, ...], message:
     assert (ran.code, ran.out) == (1, "")
     assert message in ran.err
     assert ran.err.count("\n") == 1
+
+
+def test_a_corpus_that_nobody_knows_is_misuse(cli: Cli) -> None:
+    ran = cli("data", "prepare", "foldr", ".")
+    assert (ran.code, ran.out) == (2, "")
+    assert "did you mean 'folder'" in ran.err
 
 
 def test_a_wrong_override_names_the_near_one(cli: Cli, recipe: Path, tmp_path: Path) -> None:

@@ -69,14 +69,14 @@ def test_a_token_that_is_made_is_printed_as_part_of_the_address(cli, tiny, port)
 def test_a_server_that_others_can_reach_wants_a_token(cli, tiny, monkeypatch):
     monkeypatch.delenv("UNMINGLE_TOKEN", raising=False)
     ran = cli("serve", "-m", tiny, "--host", "0.0.0.0")
-    assert ran.code == 1
-    assert ran.err.startswith("Error: 0.0.0.0 can be reached from other machines, and no token is set")
+    assert ran.code == 2
+    assert "Error: Invalid value: 0.0.0.0 can be reached from other machines, and no token is set" in ran.err
 
 
 def test_the_token_of_the_environment_is_checked_too(cli, tiny, monkeypatch):
     monkeypatch.setenv("UNMINGLE_TOKEN", "short")
     ran = cli("serve", "-m", tiny)
-    assert ran.code == 1
+    assert ran.code == 2
     assert "the token has 5 characters" in ran.err
     assert "short;" not in ran.err
 

@@ -4,6 +4,7 @@ emit(text), emit_json(value), table(...)      stdout
 note(text), warn(text), fail(text)            stderr
 logged_warnings()                             what rooms below log, to stderr
 interruptible(advice)                         how to go on after Ctrl-C, to stderr
+misuse()                                      options that make no sense end with 2
 progress(title) as report                     stderr, a bar once two seconds have passed
 """
 
@@ -18,6 +19,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import typer
+
+from unmingle.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -83,6 +86,15 @@ def interruptible(advice: str) -> Generator[None]:
     except KeyboardInterrupt:
         note(f"Interrupted; {advice}")
         raise
+
+
+@contextmanager
+def misuse() -> Generator[None]:
+    """What the body refuses came from the command line: an option that makes no sense, alone or beside others."""
+    try:
+        yield
+    except ConfigError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def fail(text: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unmingle.cli.console import emit, emit_json, example, interruptible, note, progress
+from unmingle.cli.console import emit, emit_json, example, interruptible, misuse, note, progress
 
 if TYPE_CHECKING:
     from unmingle.data.check import ManifestReport
@@ -68,7 +68,7 @@ def prepare(
     from unmingle.data.corpora import prepare as prepare_corpus
 
     advice = f"the same command goes on; what is made lies in {out_dir}"
-    with interruptible(advice), progress("Preparing", unit="films/s") as report:
+    with misuse(), interruptible(advice), progress("Preparing", unit="films/s") as report:
         films = FilmOptions(lists, crops, landmarks, n_mixtures, n_workers, report)
         prepared = prepare_corpus(corpus, root, out_dir, mixture=mixture, overwrite=overwrite, films=films)
     if as_json:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unmingle.cli.console import emit, emit_json, example, interruptible, progress, warn
-from unmingle.errors import ConfigError, MissingExtraError, did_you_mean
+from unmingle.cli.console import emit, emit_json, example, interruptible, misuse, progress, warn
+from unmingle.errors import MissingExtraError, did_you_mean
 
 if TYPE_CHECKING:
     from unmingle.evaluation.estimators import Estimator
@@ -53,17 +53,20 @@ def evaluate(
     evaluation goes on with --resume.
     """
     from unmingle.data.manifest import read_manifest
+    from unmingle.evaluation.evaluate import check_metrics, labels_of
     from unmingle.evaluation.evaluate import evaluate as score
-    from unmingle.evaluation.evaluate import labels_of
     from unmingle.evaluation.report import markdown, summarise, warnings, write_report
 
     model, manifest = _model_and_manifest(arguments, estimates)
     chosen = [name.strip() for name in metrics.split(",") if name.strip()]
+    with misuse():
+        check_metrics(chosen)
     entries = read_manifest(manifest)[:limit]
     if by != "pair":
         known = {name for entry in entries for name in labels_of(entry)}
         if by not in known:
-            raise ConfigError(f"no mixture of {manifest} has {by!r} to group by{did_you_mean(by, sorted(known))}")
+            said = f"no mixture of {manifest} has {by!r} to group by{did_you_mean(by, sorted(known))}"
+            raise typer.BadParameter(said, param_hint="--by")
     estimator = _estimator(model, estimates, pipeline=pipeline, device=device)
     advice = f"the same command with --resume goes on; what is scored lies in {out_dir}"
     with interruptible(advice), progress("Scoring", unit="mixtures/s") as advance:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from unmingle.cli.console import emit, emit_json, example, fail, note, progress, warn
-from unmingle.errors import ConfigError
+from unmingle.cli.console import emit, emit_json, example, fail, misuse, note, progress, warn
 from unmingle.inference.report import MOST_SPEAKERS, SeparationOptions, TrackFormat
 
 if TYPE_CHECKING:
@@ -132,7 +131,7 @@ def separate(
     from unmingle.inference.jobs import Settings, choose_model
     from unmingle.panel.jobs import Looking
 
-    try:
+    with misuse():
         options = SeparationOptions(
             twice=twice,
             keep_residual=keep_residual,
@@ -144,8 +143,6 @@ def separate(
             enroll=tuple(enroll or ()),
             only=tuple(only or ()),
         )
-    except ConfigError as error:  # options that make no sense, alone or together
-        raise typer.BadParameter(str(error)) from error
     jobs = plan_jobs(inputs, out_dir=out_dir, format=format, enroll=options.enroll, render=render is not None)
     chosen = choose_model(model, n_src=None if n_src == "auto" else n_src, device=device, seeing=faces != "off")
     chosen = chosen if threads is None else chosen.with_threads(threads)

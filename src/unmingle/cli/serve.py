@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unmingle.cli.console import emit, example, note
+from unmingle.cli.console import emit, example, misuse, note
 from unmingle.errors import MissingExtraError, UnknownModelError
 
 if TYPE_CHECKING:
@@ -86,22 +86,23 @@ def serve(
     _require_packages()
     from unmingle.serve.settings import STREAMS_PER_CORE, ServeSettings, n_cores, new_token
 
-    settings = ServeSettings(
-        host=host,
-        port=port,
-        token=new_token() if token == _NEW else token or None,
-        max_upload_bytes=_bytes(max_upload_mb),
-        max_sound_seconds=60.0 * max_minutes,
-        n_separations=separations,
-        max_waiting=waiting,
-        keep_seconds=60.0 * keep_minutes,
-        max_kept=kept,
-        max_streams=streams or STREAMS_PER_CORE * n_cores(),
-        hops=hops,
-        queue_seconds=queue_seconds,
-        idle_seconds=idle_seconds,
-        grace_seconds=grace_seconds,
-    )
+    with misuse():
+        settings = ServeSettings(
+            host=host,
+            port=port,
+            token=new_token() if token == _NEW else token or None,
+            max_upload_bytes=_bytes(max_upload_mb),
+            max_sound_seconds=60.0 * max_minutes,
+            n_separations=separations,
+            max_waiting=waiting,
+            keep_seconds=60.0 * keep_minutes,
+            max_kept=kept,
+            max_streams=streams or STREAMS_PER_CORE * n_cores(),
+            hops=hops,
+            queue_seconds=queue_seconds,
+            idle_seconds=idle_seconds,
+            grace_seconds=grace_seconds,
+        )
     _run(settings, *_models(model, stream_model, device, threads), show_token=token == _NEW)
 
 
