@@ -1,7 +1,8 @@
 """What published networks on the grid of frames and bins call their tensors: SPMamba and TF-GridNet alike.
 
-The layout is that of ESPnet's first TF-GridNet. Queries, keys and values of the heads lie there one by one and are
-stacked here, and norms have their gains with axes of length 1 that ours do without.
+Their constructors and TFACM's take nearly the same arguments, which are checked here for all three. The layout is that
+of ESPnet's first TF-GridNet. Queries, keys and values of the heads lie there one by one and are stacked here, and norms
+have their gains with axes of length 1 that ours do without.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ ARGUMENTS = {
     "eps": "eps",
 }
 # Arguments without a field of ours: what they have to be.
-_FIXED = {"window": "hann", "n_imics": 1, "use_builtin_complex": False}
+FIXED = {"window": "hann", "n_imics": 1, "use_builtin_complex": False}
 
 _OUTER = {"encoder.": "conv.0.", "norm.": "conv.1.", "decoder.": "deconv."}
 _BLOCK = {
@@ -191,12 +192,7 @@ def configure(
     Raises:
         ConfigError: `overrides` names no field, or contradicts a tensor.
     """
-    names = [field.name for field in fields(config_type)]
-    for name, value in overrides.items():
-        if name not in names:
-            raise ConfigError(f"{what} has no setting {name!r}{did_you_mean(name, names)}")
-        if name in shown and name != "query_width" and value != shown[name]:
-            raise ConfigError(f"{name} is given as {value} but the weights show {shown[name]:g}; leave it out")
+    check_overrides(config_type, what, {name: shown[name] for name in shown if name != "query_width"}, overrides)
     stated = {ours: arguments[name] for name, ours in ARGUMENTS.items() if name in arguments} | dict(overrides)
     window = shown["window"]
     guessed = {"sample_rate": 31.25 * window, "hop": window // 4, "stride": 1}
@@ -213,20 +209,49 @@ def configure(
     return config_from_dict(config_type.family, values)
 
 
-def check_arguments(arguments: Mapping[str, Any], what: str, *, ignored: Collection[str]) -> dict[str, Any]:
+def check_overrides(
+    config_type: type[ModelConfig], what: str, shown: Mapping[str, Any], overrides: Mapping[str, Any]
+) -> None:
+    """Refuse settings of the caller that are no fields, or that contradict the tensors.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    names = [field.name for field in fields(config_type)]
+    for name, value in overrides.items():
+        if name not in names:
+            raise ConfigError(f"{what} has no setting {name!r}{did_you_mean(name, names)}")
+        if name in shown and value != shown[name]:
+            raise ConfigError(f"{name} is given as {value} but the weights show {shown[name]:g}; leave it out")
+
+
+def check_arguments(
+    arguments: Mapping[str, Any],
+    what: str,
+    *,
+    ours: Mapping[str, str] = ARGUMENTS,
+    fixed: Mapping[str, Any] = FIXED,
+    ignored: Collection[str] = (),
+) -> dict[str, Any]:
     """Arguments of a published constructor under our names.
+
+    Args:
+        arguments: by their published names.
+        what: the network's name, for messages.
+        ours: our name of each that is a field.
+        fixed: what the others have to be.
+        ignored: names of those that decide nothing.
 
     Raises:
         ConfigError: one that the network does not take, or a value of it that is not known here.
     """
-    known = [*ARGUMENTS, *_FIXED, *ignored]
+    known = [*ours, *fixed, *ignored]
     for name, value in arguments.items():
         if name not in known:
             raise ConfigError(f"no {what} takes {name!r}{did_you_mean(name, known)}")
-        fixed = _FIXED.get(name, value)
-        if (value.lower() if isinstance(value, str) else value) != (fixed.lower() if isinstance(fixed, str) else fixed):
-            raise ConfigError(f"{name} is {value!r}; only {fixed!r} is known here")
-    values = {ours: arguments[name] for name, ours in ARGUMENTS.items() if name in arguments}
+        if name in fixed and (value.lower() if isinstance(value, str) else value) != fixed[name]:
+            raise ConfigError(f"{name} is {value!r}; only {fixed[name]!r} is known here")
+    values = {field: arguments[name] for name, field in ours.items() if name in arguments}
     return values | ({"activation": values["activation"].lower()} if "activation" in values else {})
 
 

@@ -9,14 +9,23 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import fields
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from unmingle.convert.grid_names import count, missing_and_surplus, refuse, renamed, shape_of
-from unmingle.errors import ConfigError, did_you_mean
+from unmingle.convert.grid_names import (
+    ARGUMENTS,
+    FIXED,
+    check_arguments,
+    check_overrides,
+    count,
+    missing_and_surplus,
+    refuse,
+    renamed,
+    shape_of,
+)
+from unmingle.errors import ConfigError
 from unmingle.models.tfacm import TFACM
 from unmingle.presets import config_from_dict
 from unmingle.presets.tfacm import TFACMConfig
@@ -25,23 +34,9 @@ logger = logging.getLogger(__name__)
 
 families = ("tfacm_model",)
 
-# Constructor arguments of the published class, and what they are called here.
-_ARGUMENTS = {
-    "sample_rate": "sample_rate",
-    "n_srcs": "n_src",
-    "n_fft": "window",
-    "stride": "hop",
-    "n_layers": "n_blocks",
-    "attn_n_head": "n_heads",
-    "attn_approx_qk_dim": "query_width",
-    "emb_dim": "channels",
-    "emb_ks": "kernel",
-    "emb_hs": "stride",
-    "segment_size": "segment_size",
-    "eps": "eps",
-}
-# Arguments without a field of ours: what they may be, as the published class uses them.
-_FIXED = {"window": "hann", "n_imics": 1, "activation": "prelu", "use_builtin_complex": False}
+# Constructor arguments of the published class, and what they are called here; the activation is always the same.
+_ARGUMENTS = {name: ours for name, ours in ARGUMENTS.items() if name != "activation"} | {"segment_size": "segment_size"}
+_FIXED = {**FIXED, "activation": "prelu"}
 _IGNORED = ("input_dim", "lstm_hidden_units")
 _CLASS = "tfacmcausal"
 
@@ -113,12 +108,7 @@ def infer_config(
     """
     overrides, arguments = dict(overrides or {}), dict(model_args or {})
     shown = _sizes(state)
-    names = [field.name for field in fields(TFACMConfig)]
-    for name, value in overrides.items():
-        if name not in names:
-            raise ConfigError(f"TFACM has no setting {name!r}{did_you_mean(name, names)}")
-        if name in shown and value != shown[name]:
-            raise ConfigError(f"{name} is given as {value} but the weights show {shown[name]:g}; leave it out")
+    check_overrides(TFACMConfig, "TFACM", shown, overrides)
     stated = {ours: arguments[name] for name, ours in _ARGUMENTS.items() if name in arguments}
     values = {"hop": shown["window"] // 8, "form": "published", **stated, **overrides, **shown}
     unsaid = [name for name in ("sample_rate", "hop", "stride", "segment_size") if name not in {**stated, **overrides}]
@@ -176,16 +166,10 @@ def _reoriented(name: str, tensor: Tensor) -> Tensor:
 
 
 def _our_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    for name, value in arguments.items():
-        known = [*_ARGUMENTS, *_FIXED, *_IGNORED]
-        if name not in known:
-            raise ConfigError(f"no TFACM takes {name!r}{did_you_mean(name, known)}")
-        fixed = _FIXED.get(name, value)
-        if (value.lower() if isinstance(value, str) else value) != fixed:
-            raise ConfigError(f"{name} is {value!r}; only {fixed!r} is known here")
+    values = check_arguments(arguments, "TFACM", ours=_ARGUMENTS, fixed=_FIXED, ignored=_IGNORED)
     if arguments.get("lstm_hidden_units", arguments.get("emb_dim")) != arguments.get("emb_dim"):
         raise ConfigError("lstm_hidden_units differs from emb_dim; the memory carries one into the other")
-    return {ours: arguments[name] for name, ours in _ARGUMENTS.items() if name in arguments}
+    return values
 
 
 def _sizes(state: Mapping[str, Tensor]) -> dict[str, int]:
