@@ -39,6 +39,7 @@ from unmingle.simulation.recipe import SimulationRecipe
 
 WAYS = ["overlaps=", "voices=-n {talkers}", "auto=-n auto"]
 BLOCK = 1 << 19
+SHARES = ("wrong_share", "wrong_share_alone", "wrong_share_together", "lost_share")
 
 
 @dataclass
@@ -105,7 +106,7 @@ def conversations(minutes: float, options: argparse.Namespace) -> list[Case]:
     rows = [json.loads(line) for line in manifest.read_text().splitlines()]
     return [
         Case(
-            f"{minutes:g} min",
+            f"{minutes:g} min" + (", in a room" if row.get("room") else ""),
             row["id"],
             folder / row["mixture"],
             folder / row["rttm"],
@@ -179,8 +180,7 @@ def score(case: Case, tracks: Path, report: dict) -> dict:
         per_minute = max(1, round(60 / FRAME_SECONDS))
         minutes = range(0, len(scored.spoken), per_minute)
         found |= {
-            "wrong_share": scored.wrong_share,
-            "lost_share": scored.lost_share,
+            **{name: getattr(scored, name) for name in SHARES},
             "si_snr_improvement": [one for one in scored.si_snr_improvement if np.isfinite(one)],
             "wrong": [float(scored.wrong[start : start + per_minute].sum()) for start in minutes],
             "spoken": [float(scored.spoken[start : start + per_minute].sum()) for start in minutes],
@@ -216,8 +216,8 @@ def separate_here(way: str, words: list[str]) -> None:
 def table(results: list[dict]) -> str:
     """Markdown, one line per way and set."""
     lines = [
-        "| Way | Set | Recordings | Wrong track | No track | Talkers counted right | SI-SNRi | Activity error "
-        "(missed / false / confused) | Real-time factor | Peak memory |",
+        "| Way | Set | Recordings | Wrong track (one talks / several) | No track | Talkers counted right | SI-SNRi "
+        "| Activity error (missed / false / confused) | Real-time factor | Peak memory |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     groups: dict[tuple[str, str], list[dict]] = {}
@@ -236,7 +236,8 @@ def line(these: list[dict]) -> str:
     cells = [f"{len(these)}", "-", "-", f"{right} of {len(these)}", "-"]
     if "wrong_share" in these[0]:
         gained = [value for one in these for value in one["si_snr_improvement"]]
-        cells[1:3] = (f"{100 * np.mean([one[key] for one in these]):.1f} %" for key in ("wrong_share", "lost_share"))
+        wrong, alone, several, lost = (100 * np.nanmean([one[name] for one in these]) for name in SHARES)
+        cells[1:3] = f"{wrong:.1f} % ({alone:.1f} / {several:.1f})", f"{lost:.1f} %"
         cells[4] = f"{np.mean(gained):.2f} dB"
     cells.append(f"{100 * error.rate:.1f} % ({' / '.join(parts)})")
     cells.append(

@@ -34,6 +34,7 @@ def test_a_swap_is_seen_where_it_is(talkers):
     found = score(talkers, tracks)
     assert found.tracks == [0, 1]
     assert found.wrong_share == pytest.approx(6 / 32)
+    assert (found.wrong_share_alone, found.wrong_share_together) == (0.0, pytest.approx(6 / 24))
     assert list(np.flatnonzero(found.wrong)) == list(range(16, 22))
 
 

@@ -48,11 +48,13 @@ def _products(frames: Samples) -> Products:
 
 @dataclass(frozen=True)
 class ConversationScore:
-    """How well one conversation was separated.
+    """How well one conversation was separated. A share of speech that there is none of is nan.
 
     Attributes:
         tracks: for every talker, the track that is theirs over the whole recording; None when there are fewer tracks.
         wrong_share: share of the speech that is mainly on a track that is not the talker's.
+        wrong_share_alone: the same of the speech of one person at a time.
+        wrong_share_together: the same of the speech of several at once.
         lost_share: share of the speech that is on no track.
         wrong: (frames,) seconds of speech on a wrong track.
         spoken: (frames,) seconds of speech.
@@ -62,6 +64,8 @@ class ConversationScore:
 
     tracks: list[int | None]
     wrong_share: float
+    wrong_share_alone: float
+    wrong_share_together: float
     lost_share: float
     wrong: NDArray[np.float64]
     spoken: NDArray[np.float64]
@@ -85,16 +89,22 @@ def score_conversation(products: Products, *, n_talkers: int) -> ConversationSco
     si_snr = [float("nan") if track is None else float(quality[talker, track]) for talker, track in enumerate(own)]
     heard, where = _where(products, talkers, tracks)
     wrong = heard & (where >= 0) & (where != np.array([-2 if track is None else track for track in own]))
-    n_heard = max(1, int(heard.sum()))
+    together = heard & (heard.sum(axis=1, keepdims=True) > 1)
     return ConversationScore(
         tracks=own,
-        wrong_share=float(wrong.sum() / n_heard),
-        lost_share=float((heard & (where < 0)).sum() / n_heard),
+        wrong_share=_share(wrong, of=heard),
+        wrong_share_alone=_share(wrong, of=heard & ~together),
+        wrong_share_together=_share(wrong, of=together),
+        lost_share=_share(where < 0, of=heard),
         wrong=wrong.sum(axis=1) * FRAME_SECONDS,
         spoken=heard.sum(axis=1) * FRAME_SECONDS,
         si_snr=si_snr,
         si_snr_improvement=[score - float(before) for score, before in zip(si_snr, mixed, strict=True)],
     )
+
+
+def _share(which: NDArray[np.bool_], *, of: NDArray[np.bool_]) -> float:
+    return float((which & of).sum() / of.sum()) if of.any() else float("nan")
 
 
 def _centred(products: NDArray[np.float64]) -> NDArray[np.float64]:
