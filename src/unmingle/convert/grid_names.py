@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unmingle.convert.overrides import check_overrides
 from unmingle.errors import CheckpointError, ConfigError, did_you_mean
 from unmingle.presets import ModelConfig, config_from_dict
 
@@ -192,7 +193,8 @@ def configure(
     Raises:
         ConfigError: `overrides` names no field, or contradicts a tensor.
     """
-    check_overrides(config_type, what, {name: shown[name] for name in shown if name != "query_width"}, overrides)
+    decided = {name: value for name, value in shown.items() if name != "query_width"}
+    check_overrides(overrides, shown=decided, names=[field.name for field in fields(config_type)], what=what)
     stated = {ours: arguments[name] for name, ours in ARGUMENTS.items() if name in arguments} | dict(overrides)
     window = shown["window"]
     guessed = {"sample_rate": 31.25 * window, "hop": window // 4, "stride": 1}
@@ -207,22 +209,6 @@ def configure(
     values = {**guessed, **stated, **shown}
     values["query_width"] = _query_width(stated.get("query_width"), shown)
     return config_from_dict(config_type.family, values)
-
-
-def check_overrides(
-    config_type: type[ModelConfig], what: str, shown: Mapping[str, Any], overrides: Mapping[str, Any]
-) -> None:
-    """Refuse settings of the caller that are no fields, or that contradict the tensors.
-
-    Raises:
-        ConfigError: there is one.
-    """
-    names = [field.name for field in fields(config_type)]
-    for name, value in overrides.items():
-        if name not in names:
-            raise ConfigError(f"{what} has no setting {name!r}{did_you_mean(name, names)}")
-        if name in shown and value != shown[name]:
-            raise ConfigError(f"{name} is given as {value} but the weights show {shown[name]:g}; leave it out")
 
 
 def check_arguments(

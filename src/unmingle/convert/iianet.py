@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from unmingle.convert.lip_reading import VIDEO, infer_lips, is_lip_reading, published_lip_key, published_lips
+from unmingle.convert.overrides import check_overrides
 from unmingle.errors import CheckpointError, ConfigError, did_you_mean
 from unmingle.models.iianet import IIANet
 from unmingle.presets import config_from_dict
@@ -141,7 +142,8 @@ def infer_config(
     stated |= chosen
     rate = _sample_rate(stated, window=_shape(state, "encoder.weight")[2])
     shown = {"window_ms": 1000 * _shape(state, "encoder.weight")[2] / rate, **_sizes(state)}
-    _check_overrides(chosen, shown)
+    names = [field.name for field in fields(IIANetConfig) if field.name != "lips"]
+    check_overrides(chosen, shown=shown, names=names, what="IIANet")
     if "n_iterations" not in stated:
         raise ConfigError(
             "how many cycles an IIANet runs cannot be seen from its weights and was not given; pass n_iterations "
@@ -244,15 +246,6 @@ def _sample_rate(stated: Mapping[str, Any], *, window: int) -> int:
     if type(value) not in (int, float) or not value > 0:
         raise ConfigError(f"{name} is given as {value!r}, by the caller or the file; wanted a number above 0")
     return value if name == "sample_rate" else round(1000 * window / value)
-
-
-def _check_overrides(overrides: Mapping[str, Any], shown: Mapping[str, Any]) -> None:
-    names = [field.name for field in fields(IIANetConfig) if field.name != "lips"]
-    for name, value in overrides.items():
-        if name not in names:
-            raise ConfigError(f"IIANet has no setting {name!r} to give{did_you_mean(name, names)}")
-        if name in shown and value != shown[name]:
-            raise ConfigError(f"{name} is given as {value} but the weights show {shown[name]:g}; leave it out")
 
 
 def _build(values: Mapping[str, Any]) -> IIANetConfig:

@@ -16,6 +16,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from unmingle.convert.overrides import check_overrides
 from unmingle.errors import CheckpointError, ConfigError, did_you_mean
 from unmingle.layers.attention import sinusoid_positions
 from unmingle.models.tdanet import TDANet
@@ -117,7 +118,8 @@ def infer_config(
     window = _shape(state, "encoder.weight")[2]
     rate = _sample_rate(window, stated)
     shown: dict[str, Any] = {"window_ms": 1000 * window / rate, **_sizes(state)}
-    _check_overrides(overrides, shown)
+    names = [field.name for field in fields(TDANetConfig)]
+    check_overrides(overrides, shown=shown, names=names, what="TDANet")
     values = {name: overrides[name] for name in ("attention_axis", "dropout") if name in overrides}
     form = overrides.get("form") or _form(state, model_name)
     values |= {**shown, "sample_rate": rate, "n_iterations": _n_iterations(stated), "form": form}
@@ -237,15 +239,6 @@ def _form(state: Mapping[str, Tensor], model_name: str | None) -> Form:
     if form == "code":
         logger.warning("the class TDANet is read as form 'code'; for a file made before 2023-07-19 give --form paper")
     return form
-
-
-def _check_overrides(overrides: Mapping[str, Any], shown: Mapping[str, Any]) -> None:
-    names = [field.name for field in fields(TDANetConfig)]
-    for name, value in overrides.items():
-        if name not in names:
-            raise ConfigError(f"TDANet has no setting {name!r}{did_you_mean(name, names)}")
-        if name in shown and value != shown[name]:
-            raise ConfigError(f"{name} is given as {value} but the weights show {shown[name]:g}; leave it out")
 
 
 def _check_positions(positions: Tensor, config: TDANetConfig) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Collection, Mapping
+from dataclasses import fields
 from typing import Any, cast
 
 import torch
@@ -18,13 +19,13 @@ from unmingle.convert.grid_names import (
     ARGUMENTS,
     FIXED,
     check_arguments,
-    check_overrides,
     count,
     missing_and_surplus,
     refuse,
     renamed,
     shape_of,
 )
+from unmingle.convert.overrides import check_overrides
 from unmingle.errors import ConfigError
 from unmingle.models.tfacm import TFACM
 from unmingle.presets import config_from_dict
@@ -108,7 +109,7 @@ def infer_config(
     """
     overrides, arguments = dict(overrides or {}), dict(model_args or {})
     shown = _sizes(state)
-    check_overrides(TFACMConfig, "TFACM", shown, overrides)
+    check_overrides(overrides, shown=shown, names=[field.name for field in fields(TFACMConfig)], what="TFACM")
     stated = {ours: arguments[name] for name, ours in _ARGUMENTS.items() if name in arguments}
     values = {"hop": shown["window"] // 8, "form": "published", **stated, **overrides, **shown}
     unsaid = [name for name in ("sample_rate", "hop", "stride", "segment_size") if name not in {**stated, **overrides}]
