@@ -10,10 +10,17 @@ Compress = Callable[..., Path]
 
 @pytest.fixture
 def compress(tmp_path: Path) -> Compress:
-    """Write samples through PyAV: compress(name, codec, samples, rate, picture=False)."""
+    """Write samples through PyAV: compress(name, codec, samples, rate, start=0)."""
 
     def write(
-        name: str, codec: str, samples: np.ndarray, rate: int, *, picture: bool = False, sound: bool = True
+        name: str,
+        codec: str,
+        samples: np.ndarray,
+        rate: int,
+        *,
+        picture: bool = False,
+        sound: bool = True,
+        start: int = 0,
     ) -> Path:
         path = tmp_path / name
         with av.open(str(path), "w") as container:
@@ -33,7 +40,7 @@ def compress(tmp_path: Path) -> Compress:
             if audio is not None:
                 layout = "mono" if len(samples) == 1 else "stereo"
                 frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), format="fltp", layout=layout)
-                frame.sample_rate, frame.pts = rate, 0
+                frame.sample_rate, frame.pts = rate, start
                 container.mux(audio.encode(frame))
                 container.mux(audio.encode(None))
         return path

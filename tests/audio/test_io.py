@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from unmingle.audio.io import AudioReader, probe, read_audio
+from unmingle.audio.formats import choose_subtype
+from unmingle.audio.io import AudioReader, count_frames, count_seconds, probe, read_audio
 from unmingle.errors import AudioReadError, MissingFileError
 
 
@@ -37,7 +38,7 @@ def test_a_wav_file_beyond_what_its_header_can_count_is_read_to_its_end(tmp_path
     with AudioReader(path) as reader:
         read = np.concatenate(list(reader.blocks(7000)), axis=1)[0]
         assert (reader.info.subtype, reader.info.frames) == ("PCM_16", None)
-        assert "longer than the header" in reader.doubts[0]
+        assert "longer than its header says" in reader.doubts[0]
     np.testing.assert_allclose(read, samples, atol=2**-15)
 
 
@@ -209,3 +210,92 @@ def test_many_channels_in_a_container_are_read(tmp_path, channels):
                 packet.stream = stream
                 target.mux(packet)
     np.testing.assert_array_equal(read_audio(tmp_path / "a.mov").samples, read_audio(tmp_path / "a.wav").samples)
+
+
+@pytest.mark.parametrize(("suffix", "subtype"), [("mp3", None), ("ogg", "VORBIS"), ("opus", "OPUS")])
+def test_files_joined_to_one_are_read_to_the_end(tmp_path, suffix, subtype):
+    noise = np.random.default_rng(0).standard_normal((2, 96_000)) / 10
+    for name, part in zip("ab", (noise[0], noise[1, :48_000]), strict=True):
+        container = "OGG" if subtype else "MP3"
+        sf.write(tmp_path / f"{name}.{suffix}", part, 48_000, subtype, format=container)
+    joined = tmp_path / f"joined.{suffix}"
+    joined.write_bytes(b"".join((tmp_path / f"{name}.{suffix}").read_bytes() for name in "ab"))
+    assert read_audio(joined).samples.shape[1] == pytest.approx(144_000, abs=4_000)
+    assert AudioReader(tmp_path / f"a.{suffix}").frames == 96_000
+
+
+def test_an_mp3_file_that_does_not_say_how_long_it_is_is_read_to_the_end(tmp_path, sweep):
+    path = tmp_path / "a.mp3"
+    sf.write(path, sweep(4.0, 48_000).T, 48_000, format="MP3")
+    said = path.read_bytes()
+    path.write_bytes(said.replace(b"Info", bytes(4)).replace(b"Xing", bytes(4)))
+    assert path.read_bytes() != said
+    assert probe(path).frames is None
+    assert count_frames(path) == read_audio(path).samples.shape[1] == pytest.approx(192_000, abs=4_000)
+    assert count_seconds(path) == pytest.approx(4.0, abs=0.1)
+
+
+@pytest.mark.parametrize("places", [(40,), (4, 40)])
+def test_what_a_recorder_that_crashed_left_is_read(tmp_path, sweep, places):
+    samples = sweep(1.0, 16_000)
+    path = tmp_path / "a.wav"
+    sf.write(path, samples.T, 16_000)
+    written = bytearray(path.read_bytes())
+    for place in places:
+        written[place : place + 4] = bytes(4)
+    path.write_bytes(written)
+    with AudioReader(path) as reader:
+        read = np.concatenate(list(reader.blocks(7_000)), axis=1)
+        assert "longer than its header" in reader.doubts[0]
+    np.testing.assert_allclose(read, samples, atol=2**-15)
+
+
+def test_a_wav_file_without_samples_is_empty_whatever_follows(tmp_path):
+    path = tmp_path / "a.wav"
+    sf.write(path, np.zeros(0), 16_000)
+    path.write_bytes(path.read_bytes() + b"LIST" + struct.pack("<I", 8) + b"INFOISFT")
+    with AudioReader(path) as reader:
+        assert (reader.frames, reader.doubts) == (0, [])
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.mkv", "aac"), ("a.webm", "libopus")])
+def test_sound_that_begins_late_is_whole(compress, sweep, name, codec):
+    path = compress(name, codec, sweep(4.0, 48_000), 48_000, start=96_000, picture=codec == "aac")
+    read = read_audio(path).samples.shape[1]
+    assert read == pytest.approx(192_000, abs=2_048)
+    assert probe(path).frames == pytest.approx(read, abs=2_048)
+
+
+def test_sound_that_changes_channels_and_rate_midway_keeps_those_of_its_beginning(compress, sweep):
+    mono, wide = sweep(1.0, 48_000), np.repeat(sweep(1.0, 24_000), 2, axis=0)
+    first, second = (compress(f"{n}.aac", "aac", one, r) for n, one, r in (("a", mono, 48_000), ("b", wide, 24_000)))
+    first.write_bytes(first.read_bytes() + second.read_bytes())
+    audio = read_audio(first)
+    assert audio.sample_rate == 48_000
+    assert audio.samples.shape == (1, pytest.approx(96_000, abs=8_000))
+    assert np.abs(audio.samples[:, 60_000:85_000]).max() > 0.1
+
+
+@pytest.mark.parametrize(
+    ("recorded", "written"),
+    [
+        *[(name, "PCM_16") for name in ("PCM_16", "PCM_U8", "VORBIS", "mp3float", "pcm_s16le", "alac", "G721_32")],
+        *[(name, "PCM_24") for name in ("PCM_24", "PCM_32", "ALAC_20", "pcm_s24le", "pcm_s32be", "alac_24")],
+        *[(name, "FLOAT") for name in ("FLOAT", "DOUBLE", "pcm_f32le", "pcm_f64be")],
+    ],
+)
+def test_tracks_have_as_many_bits_as_the_recording(recorded, written):
+    assert choose_subtype(recorded) == written
+
+
+def test_the_bits_of_lossless_sound_in_a_container_are_seen(tmp_path, sweep):
+    import av
+
+    with av.open(str(tmp_path / "a.m4a"), "w") as container:
+        stream = container.add_stream("alac", rate=48_000, layout="mono", format="s32p")
+        values = (sweep(0.5, 48_000) * 2**31).astype(np.int32)
+        frame = av.AudioFrame.from_ndarray(values, format="s32p", layout="mono")
+        frame.sample_rate = 48_000
+        for packet in [*stream.encode(frame), *stream.encode(None)]:
+            container.mux(packet)
+    assert probe(tmp_path / "a.m4a").subtype == "alac_24"

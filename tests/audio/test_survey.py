@@ -98,3 +98,9 @@ def test_clipping_is_told():
     assert look(sine).n_clipped == pytest.approx(200, abs=2)
     assert not any("clipped" in sentence for sentence in plan_downmix(look(noise(level=0.2))).warnings)
     assert look(samples).peak == 1.0
+
+
+def test_channels_that_hold_nothing_but_an_offset_are_averaged():
+    downmix = plan_downmix(look(np.full((2, RATE), 0.1, np.float32)))
+    assert downmix.conversions == ("averaged 2 channels into one", "removed a constant offset of +0.100 of full scale")
+    np.testing.assert_allclose(downmix(np.full((2, 5), 0.1, np.float32)), 0, atol=1e-7)

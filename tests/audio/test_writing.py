@@ -120,6 +120,8 @@ def test_nothing_is_overwritten_unasked(tmp_path):
 def test_a_format_that_is_not_written_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="written as wav or flac"):
         AudioWriter(tmp_path / "a.mp3", 16_000, format="mp3")
+    with pytest.raises(ConfigError, match="96001 Hz, and FLAC"):
+        AudioWriter(tmp_path / "a.flac", 96_001, format="flac")
     assert not list(tmp_path.iterdir())
 
 

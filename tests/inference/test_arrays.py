@@ -103,6 +103,12 @@ def test_other_shapes_and_kinds_are_refused_with_advice(model, mixture, message)
         separate(model, mixture, sample_rate=RATE)
 
 
+@pytest.mark.parametrize("rate", [np.int64(RATE), float(RATE)])
+def test_a_rate_may_be_any_kind_of_whole_number(model, mixture, rate):
+    louder = separate(model, mixture, sample_rate=rate, options=SeparationOptions(loudness_lufs=-20.0))
+    assert louder.shape == (2, len(mixture))
+
+
 def test_bad_samples_and_rates_are_refused(model, mixture):
     broken = mixture.copy()
     broken[100] = np.nan

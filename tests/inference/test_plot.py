@@ -63,6 +63,13 @@ def test_a_picture_is_written_for_files_of_any_kind(tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".*"))
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_name_that_looks_like_a_formula_or_has_letters_without_a_font_is_drawn(tmp_path: Path) -> None:
+    for name in ("cost $5 ^_ to $6.wav", "\u4f1a\u8b70.wav"):
+        recording = write_sine(tmp_path / name, seconds=0.5)
+        assert plot_separation(recording, [recording], tmp_path / "picture.png", captions=["$5 ^_ $6"]).exists()
+
+
 def test_turns_are_a_strip_below_the_tracks(tmp_path: Path) -> None:
     from matplotlib.image import imread
 

@@ -36,6 +36,12 @@ def test_a_voice_is_known_again_from_other_words(tmp_path, voice):
     assert likeness["anna"] > 0.5
 
 
+def test_a_channel_with_its_polarity_reversed_does_not_silence_a_voice(tmp_path, voice):
+    one = enrol("anna", write(tmp_path / "one.wav", voice[: 5 * RATE]))
+    two = enrol("anna", write(tmp_path / "two.wav", np.stack([voice[: 5 * RATE], -voice[: 5 * RATE]], axis=1)))
+    np.testing.assert_allclose(one.vector, two.vector, atol=1e-3)
+
+
 def test_each_name_goes_to_the_likest_voice_and_to_one_only():
     centres = np.eye(3, 64, dtype=np.float32)
     near = Enrolled("near", centres[1])

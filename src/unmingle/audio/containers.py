@@ -29,6 +29,7 @@ from unmingle.errors import AudioReadError
 _EXACT_DURATION = {"mov", "mp4", "m4a"}  # the stream's duration is that of the sound, to the sample
 _STATED_DURATION = {*_EXACT_DURATION, "matroska", "webm"}  # stated, not estimated from the bit rate
 _LONGEST_PADDING = 8_192  # samples beyond the duration that an encoder may have added
+_LOSSLESS = {"alac", "flac", "mlp", "truehd", "tta", "wavpack"}
 _SMALLEST_HOLE, _LARGEST_HOLE = 0.05, 3_600.0  # seconds; time stamps jitter below, and are broken above
 
 
@@ -57,7 +58,7 @@ def header(path: Path) -> Header:
             channels=stream.channels,
             frames=None if seconds is None else round(seconds * stream.sample_rate),
             format=container.format.name.split(",")[0],
-            codec=stream.codec_context.name,
+            codec=_coding(stream),
             n_streams=len(container.streams.audio),
         )
 
@@ -111,8 +112,7 @@ class _Damage:
 
 def _frames(container: InputContainer, stream: AudioStream, damage: _Damage) -> Iterator[tuple[int, Samples]]:
     """Pairs of (position in samples from the first time stamp or from zero, (channels, time) samples)."""
-    # Interleaved, because PyAV reads beyond its planes when there are more than eight channels.
-    resampler = av.AudioResampler(format="flt", layout=stream.layout, rate=stream.sample_rate)
+    converter = _Converter(stream)
     origin: float | None = None
     position = 0
     for frame in _decoded(container, stream, damage):
@@ -121,10 +121,39 @@ def _frames(container: InputContainer, stream: AudioStream, damage: _Damage) -> 
             origin = max(0.0, seconds) if origin is None else origin
             position = round((seconds - origin) * stream.sample_rate)
         frame.pts = None
-        for part in resampler.resample(frame):
-            samples = np.asarray(part.to_ndarray(), np.float32).reshape(-1, stream.channels).T
+        for samples in converter.convert(frame):
             yield position, samples
             position += samples.shape[1]
+    for samples in converter.convert(None):
+        yield position, samples
+        position += samples.shape[1]
+
+
+class _Converter:
+    """Brings frames to the channels and the rate of the stream, which broadcasts and joined files leave midway."""
+
+    def __init__(self, stream: AudioStream) -> None:
+        self._layout, self._rate, self._channels = stream.layout, stream.sample_rate, stream.channels
+        self._resampler: av.AudioResampler | None = None
+        self._kind: tuple[str, int, str] | None = None
+
+    def convert(self, frame: AudioFrame | None) -> Iterator[Samples]:
+        """The next frame, None after the last -> (channels, time) samples."""
+        kind = None if frame is None else (frame.layout.name, frame.sample_rate, frame.format.name)
+        if self._resampler is not None and kind != self._kind:
+            yield from self._resample(self._resampler, None)
+            self._resampler = None
+        if frame is None:
+            return
+        if self._resampler is None:
+            # Interleaved, because PyAV reads beyond its planes when there are more than eight channels.
+            self._resampler = av.AudioResampler(format="flt", layout=self._layout, rate=self._rate)
+            self._kind = kind
+        yield from self._resample(self._resampler, frame)
+
+    def _resample(self, resampler: av.AudioResampler, frame: AudioFrame | None) -> Iterator[Samples]:
+        for part in filter(None, resampler.resample(frame)):
+            yield np.asarray(part.to_ndarray(), np.float32).reshape(-1, self._channels).T
 
 
 def _without_padding(frames: Iterator[tuple[int, Samples]], *, end: int | None) -> Iterator[tuple[int, Samples]]:
@@ -163,6 +192,13 @@ def _decoded(container: InputContainer, stream: AudioStream, damage: _Damage) ->
         yield from frames
 
 
+def _coding(stream: AudioStream) -> str:
+    """The name of the codec, with its bits where a lossless one has more than 16: `alac_24`."""
+    codec = stream.codec_context
+    fine = codec.name in _LOSSLESS and codec.format.name in ("s32", "s32p")
+    return f"{codec.name}_24" if fine else codec.name
+
+
 def _pieces(samples: Samples, size: int) -> Iterator[Samples]:
     for start in range(0, samples.shape[1], size):
         yield np.ascontiguousarray(samples[:, start : start + size])
@@ -180,7 +216,8 @@ def _stated_seconds(container: InputContainer, stream: AudioStream) -> float | N
         hours, minutes, seconds = (float(part) for part in stated.split(":"))
     except ValueError:
         return None
-    return 3600.0 * hours + 60.0 * minutes + seconds
+    late = float(stream.start_time * stream.time_base) if stream.start_time and stream.time_base else 0.0
+    return 3600.0 * hours + 60.0 * minutes + seconds - max(0.0, late)  # the tag is where the sound ends
 
 
 def _check_length(path: Path, seconds: float, stated: float | None) -> None:

@@ -1,6 +1,8 @@
-"""Files whose own header says that they are longer than they are: interrupted downloads and copies.
+"""Files whose own header is wrong about their length.
 
-The decoders play such files up to where they break off and say nothing.
+Some are shorter than it says: interrupted downloads and copies, which the decoders play up to where they break off and
+say nothing. Others are longer: joined files, MP3 files that say nothing, recorders that crashed; libsndfile stops where
+it believes that they end.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ _OPEN_ENDED = 0x7FFFFF00  # sizes from here on, and 0, are written by programs t
 _TOLERANCE = 0.99
 _WAV_COUNTS_TO = 1 << 32  # bytes; writers that go beyond put down what is left of the division by this
 _OGG_PAGE, _LONGEST_OGG_PAGE = b"OggS", 65_307
+_OGG_SERIAL = slice(14, 18)  # in a page: which stream it belongs to
+_LONGEST_MP3_TAG = 4_096  # bytes after the sound: names of artist and title
 
 
 def check_complete(path: Path) -> None:
@@ -27,7 +31,7 @@ def check_complete(path: Path) -> None:
         with path.open("rb") as file:
             start = file.read(1 << 16)
             present = path.stat().st_size
-            declared = _wav_size(start) or _mp3_size(start) or _mp4_size(file, present)
+            declared = _wav_size(start) or _mp3_size(file) or _mp4_size(file, present)
     except OSError as error:
         raise AudioReadError(f"{path} cannot be read: {error.strerror}; check its permissions") from error
     if declared is not None and present < declared * _TOLERANCE:
@@ -37,10 +41,26 @@ def check_complete(path: Path) -> None:
 
 
 def outgrew_header(path: Path) -> bool:
-    """Whether this is a WAV file that is longer than its header can say: beyond 4 GB, and said to be less."""
+    """Whether this is a WAV file that goes on where its header says it ends: beyond 4 GB, or never finished."""
+    present = path.stat().st_size
     with path.open("rb") as file:
-        declared = _wav_size(file.read(1 << 16))
-    return declared is not None and path.stat().st_size - declared >= _TOLERANCE * _WAV_COUNTS_TO
+        start = file.read(1 << 16)
+        if _wav_data(start) is None:
+            return False
+        declared = _wav_size(start)
+        return _unfinished(file, start) if declared is None else present - declared >= _TOLERANCE * _WAV_COUNTS_TO
+
+
+def hides_length(path: Path, *, mp3: bool) -> bool:
+    """Whether the first header cannot tell where an Ogg or MP3 file ends: several were joined to one, or it is an MP3
+    file that says nothing, whose length libsndfile guesses from the first frames.
+    """
+    with path.open("rb") as file:
+        if mp3:
+            declared = _mp3_size(file)
+            return declared is None or path.stat().st_size - declared > _LONGEST_MP3_TAG
+        first = file.read(_OGG_SERIAL.stop)
+    return first[:4] == _OGG_PAGE and _last_ogg_page(path)[_OGG_SERIAL] != first[_OGG_SERIAL]
 
 
 def doubts(path: Path) -> list[str]:
@@ -49,38 +69,70 @@ def doubts(path: Path) -> list[str]:
     An Ogg file (ogg, opus) does not know its length, but its last page is marked as the last.
     """
     if outgrew_header(path):
-        return ["the file is longer than the header of a WAV file can say; it was read to its end"]
+        return ["the file is longer than its header says; it was read to its end"]
     with path.open("rb") as file:
         if file.read(4) != _OGG_PAGE:
             return []
-        file.seek(max(0, path.stat().st_size - _LONGEST_OGG_PAGE))
-        end = file.read()
-    page = end.rfind(_OGG_PAGE)
-    if page >= 0 and len(end) > page + 5 and end[page + 5] & 4:
+    page = _last_ogg_page(path)
+    if len(page) > 5 and page[5] & 4:
         return []
     return ["the file has no mark of its end; it may have been cut short"]
 
 
+def _last_ogg_page(path: Path) -> bytes:
+    """From the beginning of the last page on; empty if there is none."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _LONGEST_OGG_PAGE))
+        end = file.read()
+    page = end.rfind(_OGG_PAGE)
+    return end[page:] if page >= 0 else b""
+
+
 def _wav_size(start: bytes) -> int | None:
     """Bytes up to the end of the `data` chunk, when this is a RIFF WAVE file that says so."""
+    data = _wav_data(start)
+    if data is None or data[1] == 0 or data[1] >= _OPEN_ENDED:
+        return None
+    return sum(data)
+
+
+def _wav_data(start: bytes) -> tuple[int, int] | None:
+    """Where the samples of a RIFF WAVE file begin, and how many bytes of them it says there are."""
     if start[:4] != b"RIFF" or start[8:12] != b"WAVE":
         return None
     position = 12
     while position + 8 <= len(start):
         kind, size = start[position : position + 4], int.from_bytes(start[position + 4 : position + 8], "little")
         if kind == b"data":
-            return None if size == 0 or size >= _OPEN_ENDED else position + 8 + size
+            return position + 8, size
         position += 8 + size + size % 2
     return None
 
 
-def _mp3_size(start: bytes) -> int | None:
+def _unfinished(file: BinaryIO, start: bytes) -> bool:
+    """Whether a WAV file says that it has no samples, and something follows that is not its other chunks."""
+    data = _wav_data(start)
+    if data is None or data[1] != 0:
+        return False
+    position, present = data[0], file.seek(0, 2)
+    while position + 8 <= present:
+        file.seek(position)
+        kind, size = struct.unpack("<4sI", file.read(8))
+        if not (kind.isascii() and kind.decode().isprintable()):
+            break
+        position += 8 + size + size % 2
+    return position < present
+
+
+def _mp3_size(file: BinaryIO) -> int | None:
     """Bytes of the stream, when this is an MP3 file whose first frame is an information (Xing, Info) frame."""
-    offset = 0
-    if start[:3] == b"ID3" and len(start) >= 10:
-        high, *rest = start[6:10]
+    file.seek(0)
+    offset, tags = 0, file.read(10)
+    if tags[:3] == b"ID3" and len(tags) == 10:
+        high, *rest = tags[6:10]
         offset = 10 + ((high << 21) | (rest[0] << 14) | (rest[1] << 7) | rest[2])
-    frame = start[offset : offset + 200]
+    file.seek(offset)
+    frame = file.read(200)
     if len(frame) < 4 or frame[0] != 0xFF or frame[1] & 0xE0 != 0xE0:
         return None
     tag = max(frame.find(b"Xing"), frame.find(b"Info"))

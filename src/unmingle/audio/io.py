@@ -19,7 +19,17 @@ from unmingle.audio.framing import Samples
 from unmingle.audio.writing import AudioWriter
 from unmingle.errors import AudioReadError, MissingFileError, SampleRateError, ShapeError
 
-__all__ = ["Audio", "AudioInfo", "AudioReader", "AudioWriter", "probe", "read_audio", "read_mono"]
+__all__ = [
+    "Audio",
+    "AudioInfo",
+    "AudioReader",
+    "AudioWriter",
+    "count_frames",
+    "count_seconds",
+    "probe",
+    "read_audio",
+    "read_mono",
+]
 
 _UNKNOWN_FRAMES = 2**62  # libsndfile's way of saying that it cannot know
 
@@ -81,6 +91,27 @@ def read_audio(path: str | Path) -> Audio:
         return Audio(samples, reader.sample_rate)
 
 
+def count_frames(path: str | Path) -> int:
+    """Samples per channel: what the header says, or where it does not say, as many as there are.
+
+    Raises:
+        MissingFileError, AudioReadError: as `read_audio`.
+    """
+    with AudioReader(path) as reader:
+        if reader.frames is not None:
+            return reader.frames
+        return sum(block.shape[1] for block in reader.blocks(1 << 16))
+
+
+def count_seconds(path: str | Path) -> float:
+    """Duration: what the header says, or where it does not say, as long as it lasts.
+
+    Raises:
+        MissingFileError, AudioReadError: as `read_audio`.
+    """
+    return count_frames(path) / probe(path).sample_rate
+
+
 def read_mono(path: str | Path, *, sample_rate: int) -> Samples:
     """Read a file of a mixture, (time,): one channel at the rate that its manifest says.
 
@@ -119,11 +150,13 @@ class AudioReader:
         _check_file(self.path)
         self.doubts = integrity.doubts(self.path)
         plain = _plain_info(self.path)
-        if plain is not None and integrity.outgrew_header(self.path):  # libsndfile believes the header
-            plain, self._plain = replace(plain, frames=None), False
+        # Where a header is wrong about the length, libsndfile believes it.
+        if plain is not None and integrity.outgrew_header(self.path):
+            self.info, self._plain = replace(plain, frames=None), False
+        elif plain is None or integrity.hides_length(self.path, mp3=plain.format == "MP3"):
+            self.info, self._plain = _container_info(self.path), False
         else:
-            self._plain = plain is not None
-        self.info = plain or _container_info(self.path)
+            self.info, self._plain = plain, True
 
     @property
     def sample_rate(self) -> int:

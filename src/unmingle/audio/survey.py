@@ -23,6 +23,7 @@ _CLIPPED, _CLIPPED_RUN, _CLIPPED_RUNS = 0.999, 3, 5
 _FAR_BEYOND = 8.0
 _OFFSET = 0.005  # -46 dBFS; smaller offsets are inaudible and harm nothing
 _DEAD_CHANNEL = 10 ** (-50 / 10)  # power relative to the loudest channel
+_ROUNDING = 1e-14  # what may be left of the power of a constant
 _CANCELLED = 0.1  # share of the power that channels without any relation would keep in their average
 
 
@@ -153,11 +154,16 @@ def _choose_weights(recording: Survey, conversions: list[str], warnings: list[st
     channels = len(powers)
     if channels == 1:
         return np.ones(1)
-    alive = powers > _DEAD_CHANNEL * powers.max()
+    silent = powers.max() <= _ROUNDING
+    alive = silent | (powers > _DEAD_CHANNEL * powers.max())
     n_alive = int(alive.sum())
     loudest = int(np.argmax(powers))
     average = alive / n_alive
-    if n_alive > 1 and average @ recording.covariance @ average < _CANCELLED * powers[alive].mean() / n_alive:
+    if (
+        n_alive > 1
+        and not silent
+        and average @ recording.covariance @ average < _CANCELLED * powers[alive].mean() / n_alive
+    ):
         warnings.append(f"the {n_alive} channels cancel each other when averaged; one has its polarity reversed")
         conversions.append(f"took channel {loudest + 1} of {channels}, the loudest")
         return np.eye(channels)[loudest]

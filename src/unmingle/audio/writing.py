@@ -24,6 +24,7 @@ from unmingle.audio.levels import peak
 from unmingle.audio.temporary import Hold, hold_temporary, sync
 from unmingle.errors import ConfigError, OutputError, OutputExistsError
 
+_FLAC_ANY_RATE = 65_535  # Hz
 _LARGEST_WAV = 3_900_000_000  # bytes; beyond, RF64 is the WAV that can be long enough
 _BYTES = {"PCM_16": 2, "PCM_24": 3, "FLOAT": 4}
 _COPY_BLOCK = 1 << 16
@@ -68,12 +69,16 @@ class AudioWriter:
             rescaled: the gain is decided at `close`, so full precision is kept until then.
 
         Raises:
-            ConfigError: another format.
+            ConfigError: another format, or a rate that FLAC cannot keep.
             OutputExistsError: the file is there and `overwrite` was not asked for.
             OutputError: the folder cannot be written.
         """
         if format not in get_args(TrackFormat):
             raise ConfigError(f"format is {format!r}; sound is written as {' or '.join(get_args(TrackFormat))}")
+        if format == "flac" and sample_rate > _FLAC_ANY_RATE and sample_rate % 10:
+            raise ConfigError(
+                f"{path} is at {sample_rate} Hz, and FLAC keeps rates above {_FLAC_ANY_RATE} Hz in tens only; write wav"
+            )
         self.path = Path(path)
         self.subtype: Subtype = subtype
         self.attenuation_db = 0.0

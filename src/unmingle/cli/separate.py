@@ -210,7 +210,8 @@ def _count(report: dict[str, Any]) -> str:
 
 def _in_words(track: dict[str, Any]) -> str:
     confidence = "" if track["confidence"] is None else f", confidence {track['confidence']:.2f}"
-    return f"{track['level_dbfs']:.1f} dBFS, {track['active_seconds']:.1f} s of speech{confidence}"
+    spoken = "" if track["name"] == "residual" else f", {track['active_seconds']:.1f} s of speech"
+    return f"{track['level_dbfs']:.1f} dBFS{spoken}{confidence}"
 
 
 def _summarise(outcomes: Sequence[Outcome]) -> None:

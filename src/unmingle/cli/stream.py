@@ -55,7 +55,7 @@ def stream(
         str, typer.Option("--format", help="Coding of raw samples, in and out: s16le or f32le.")
     ] = "s16le",
     sample_rate: Annotated[
-        int | None, typer.Option("--sample-rate", help="Hz, of stdin or the microphone [default: 16000].")
+        int | None, typer.Option("--sample-rate", min=1, help="Hz, of stdin or the microphone [default: 16000].")
     ] = None,
     channels: Annotated[int, typer.Option("--channels", min=1, help="Channels on stdin; they are averaged.")] = 1,
     hops: Annotated[

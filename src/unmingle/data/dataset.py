@@ -9,7 +9,7 @@ from typing import overload
 import numpy as np
 from torch.utils.data import Dataset
 
-from unmingle.audio.io import probe, read_mono
+from unmingle.audio.io import count_frames, read_mono
 from unmingle.data.batch import Batch, Samples, batch_of
 from unmingle.data.dynamic import DynamicMixing
 from unmingle.data.manifest import Entry
@@ -86,7 +86,7 @@ def read_entry(entry: Entry, *, sample_rate: int) -> tuple[Samples, Samples]:
 
 def _length(entry: Entry) -> int:
     known = entry.extra.get("samples")
-    return int(known) if known is not None else (probe(entry.mixture).frames or 0)
+    return int(known) if known is not None else count_frames(entry.mixture)
 
 
 def _normalized(mixture: Samples, sources: Samples) -> tuple[Samples, Samples]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from unmingle.audio.io import probe, read_audio
+from unmingle.audio.io import count_seconds, read_audio
 from unmingle.data.articulation import movement_of
 from unmingle.data.crops import FRAME_RATE, SIDE, crops_shape, write_crops
 from unmingle.data.mouths import Look, draw_mouths
@@ -83,7 +83,7 @@ def _enough(files: Sequence[SpeechFile], most: float | None) -> list[tuple[Speec
     taken: dict[str, float] = {}
     kept: list[tuple[SpeechFile, float]] = []
     for file in files:
-        seconds = round(probe(file.path).seconds or 0.0, 3)
+        seconds = round(count_seconds(file.path), 3)
         before = taken.get(file.speaker, 0.0)
         if most is None or before == 0 or before + seconds <= most:
             taken[file.speaker] = before + seconds

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from unmingle.audio.io import probe
+from unmingle.audio.io import count_frames, probe
 from unmingle.data.files import write_text_atomically
 from unmingle.data.manifest import Entry
 from unmingle.errors import AudioReadError, ManifestError, MissingFileError
@@ -67,7 +67,7 @@ def write_index(folder: Path | str, entries: Sequence[Entry], *, mixture_name: s
     for number in range(ordered[0].n_src):
         columns[f"s{number + 1}"] = [entry.sources[number] for entry in ordered]
     for name, paths in columns.items():
-        rows = [[str(path), probe(path).frames] for path in paths]
+        rows = [[str(path), count_frames(path)] for path in paths]
         write_text_atomically(folder / f"{name}.json", json.dumps(rows, indent=1))
 
 

@@ -61,6 +61,7 @@ def separate(
     """
     options = options or SeparationOptions()
     check_sample_rate(sample_rate, name="the mixture")
+    sample_rate = int(sample_rate)
     samples = _as_array(mixture)
     batch = samples if samples.ndim == 2 else samples[np.newaxis]
     model = model if isinstance(model, Model) else load_model(model)

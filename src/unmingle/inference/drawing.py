@@ -23,4 +23,5 @@ def draw(job: Job, report: dict[str, Any]) -> None:
 def _caption(track: dict[str, Any]) -> str:
     name = str(track["name"]).replace("spk", "speaker ")
     confidence = "" if track["confidence"] is None else f"   confidence {track['confidence']:.2f}"
-    return f"{name}   {track['level_dbfs']:.1f} dBFS   {track['active_seconds']:.1f} s of speech{confidence}"
+    spoken = "" if name == "residual" else f"   {track['active_seconds']:.1f} s of speech"
+    return f"{name}   {track['level_dbfs']:.1f} dBFS{spoken}{confidence}"

@@ -162,10 +162,10 @@ def _is_own_track(path: Path) -> bool:
 
 
 def _names_track(path: Path, stem: str) -> bool:
-    """Whether the sidecar of that recording, if there is one, says that this file is a track of a named voice."""
+    """Whether the sidecar of that recording, if there is one, says that this file is a track or a rendered video."""
     try:
         report = json.loads(path.with_name(stem + SIDECAR_SUFFIX).read_text(encoding="utf-8"))
-        return any(track["path"] == path.name for track in report["tracks"])
+        return path.name in [*(track["path"] for track in report["tracks"]), *report.get("renders", [])]
     except (OSError, ValueError, LookupError, TypeError):
         return False
 

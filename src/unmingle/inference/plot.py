@@ -10,6 +10,7 @@ a short one. Drawing needs the `plot` extra.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,7 +159,7 @@ def _draw(
         wave = figure.add_subplot(grid[2 * row], sharex=first)
         first = first or wave
         _draw_waveform(wave, one, peak=peak, colour=colour)
-        wave.set_title(captions[row], loc="left", color=colour, fontweight="bold")
+        wave.set_title(captions[row], loc="left", color=colour, fontweight="bold", parse_math=False)  # a file's name
         spectrogram = figure.add_subplot(grid[2 * row + 1], sharex=first)
         _draw_spectrogram(spectrogram, one, top_db=top_db)
         if row < len(overviews) - 1 or turns:
@@ -219,6 +220,7 @@ def _label_time(axes: Axes, seconds: float) -> None:
 
 
 def _save(figure: Figure, picture: Path) -> Path:
-    with whole(picture) as draft:
+    with whole(picture) as draft, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # names in scripts that the font lacks show as boxes
         figure.savefig(draft, format=picture.suffix.removeprefix(".") or None)
     return picture

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from unmingle.audio.framing import Samples
 from unmingle.audio.io import AudioReader
 from unmingle.audio.resample import check_sample_rate
+from unmingle.audio.survey import plan_downmix, survey
 from unmingle.errors import SignalError
 from unmingle.voices.activity import TICK_SECONDS, SpeechFinder
 from unmingle.voices.encoder import PARTIAL_SECONDS, Vectors, average, embed
@@ -44,22 +45,25 @@ def enrol(name: str, path: str | Path) -> Enrolled:
 
     Raises:
         MissingFileError, AudioReadError, SampleRateError: the recording is not there or not readable.
-        SignalError: it holds no speech, or too little.
+        SignalError: it holds no speech, too little, or samples that are not numbers.
     """
     with AudioReader(path) as reader:
         rate = int(reader.sample_rate)
         check_sample_rate(rate, name=str(path))
-        finder, pieces, length = SpeechFinder(rate), [np.zeros(0, np.float32)], 0
+        blocks, length = list[Samples](), 0
         for block in reader.blocks(round(_BLOCK_SECONDS * rate)):
-            mono = block.mean(axis=0, dtype=np.float32)
-            if not np.isfinite(mono).all():
-                raise SignalError(f"{path}, enrolled as {name}, holds samples that are not numbers; export it again")
-            finder.push(mono)
-            pieces.append(mono)
-            length += len(mono)
+            blocks.append(block)
+            length += block.shape[1]
             if length > _LONGEST_SECONDS * rate:
                 break
-        finder.push(np.zeros(0, np.float32), last=True)
+    heard = survey(
+        blocks, sample_rate=rate, channels=reader.channels, name=f"{path}, enrolled as {name},", silence=True
+    )
+    finder, downmix = SpeechFinder(rate), plan_downmix(heard)
+    pieces = [downmix(block) for block in blocks]
+    for piece in pieces:
+        finder.push(piece)
+    finder.push(np.zeros(0, np.float32), last=True)
     speech = _cut_pauses(np.concatenate(pieces), finder.found(), rate)
     seconds = len(speech) / rate
     if seconds < SHORTEST_SECONDS:

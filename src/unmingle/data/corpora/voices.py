@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from unmingle.audio.io import probe
+from unmingle.audio.io import count_seconds
 from unmingle.data.speech import import_lhotse, list_speech
 from unmingle.data.voices import write_voices
 from unmingle.errors import ManifestError, MissingFileError
@@ -69,7 +69,7 @@ def _genders(path: Path) -> dict[str, str]:
 
 
 def _seconds(path: Path) -> float:
-    return round(probe(path).seconds or 0.0, 3)
+    return round(count_seconds(path), 3)
 
 
 def _write(manifest: Path, rows: Iterable[dict[str, Any]], overwrite: bool) -> dict[Path, int]:

@@ -101,7 +101,8 @@ async function show(file, answer) {
     const fetched = await fetch(track.url.slice(1), { headers: authorization() });
     if (!fetched.ok) throw new Error(sentence((await fetched.json()).error));
     const name = track.name.replace("spk", "Speaker ").replace("residual", "What is nobody's voice");
-    const facts = `${track.level_dbfs.toFixed(1)} dBFS, ${track.active_seconds.toFixed(1)} s of speech`;
+    const spoken = track.name === "residual" ? "" : `, ${track.active_seconds.toFixed(1)} s of speech`;
+    const facts = `${track.level_dbfs.toFixed(1)} dBFS${spoken}`;
     await row(name, index + 1, await fetched.blob(), track.path, facts);
   }
   fetch(`v1/separations/${answer.id}`, { method: "DELETE", headers: authorization() }); // all of it is here now
