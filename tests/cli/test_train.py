@@ -84,7 +84,7 @@ def test_a_missing_recipe_is_named(cli, place):
     assert "did you mean 'tiny.yaml'" in ran.err
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_run_is_saved_and_says_how_to_go_on(cli, place, monkeypatch, number):
     from unmingle.training.keeper import RunKeeper
 
@@ -97,10 +97,25 @@ def test_an_interrupted_run_is_saved_and_says_how_to_go_on(cli, place, monkeypat
 
     monkeypatch.setattr(RunKeeper, "tell", interrupt)
     ran = cli("train", "tiny.yaml", "training.max_steps=50", "training.validate_steps=100")
-    assert ran.code == 130
+    assert ran.code == 128 + number
     assert "Stopped after step 3; continue with" in ran.err
     assert (place / "runs" / "tiny" / "last.ckpt").exists()
     assert signal.getsignal(number) == handler
+
+
+def test_a_second_ctrl_c_ends_at_once(cli, place, monkeypatch):
+    from unmingle.training.keeper import RunKeeper
+
+    tell = RunKeeper.tell
+
+    def interrupt(keeper):
+        tell(keeper)
+        if keeper.standing.step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(RunKeeper, "tell", interrupt)
+    assert cli("train", "tiny.yaml", "training.max_steps=50", "training.validate_steps=100").code == 130
 
 
 def test_processes_train_together_even_where_a_file_holds_more_than_the_network_uses(place):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,7 +15,10 @@ import soundfile
 from unmingle.data.check import ManifestReport, check_manifest
 from unmingle.data.corpora import prepare
 from unmingle.data.crops import write_crops
+from unmingle.data.dataset import ManifestDataset
+from unmingle.data.index import read_index
 from unmingle.data.manifest import read_manifest, write_manifest
+from unmingle.errors import ShapeError
 
 Mixtures = Callable[..., Path]
 
@@ -69,6 +73,16 @@ def test_what_makes_a_mixture_unusable_is_an_error(
     (error,) = report.errors
     assert error.id == "a_b"
     assert re.search(message, error.message)
+
+
+def test_a_list_that_states_another_length_is_an_error(mixtures: Mixtures) -> None:
+    split = mixtures()
+    for name in ("mix", "s1", "s2"):
+        (split / f"{name}.json").write_text(json.dumps([[str(split / name / "a_b.wav"), 9000]]))
+    (error,) = check_manifest(split / "mix.json").errors
+    assert error.message == "mixture: has 8000 samples, but its list says 9000"
+    with pytest.raises(ShapeError, match="has 8000 samples, but its list says more"):
+        ManifestDataset(read_index(split / "mix.json"), sample_rate=8000, segment=8500)[0]
 
 
 def test_a_silent_source_is_a_warning(mixtures: Mixtures) -> None:

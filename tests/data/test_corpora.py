@@ -66,9 +66,11 @@ def test_a_corpus_of_mixtures_becomes_a_manifest_per_split(
 
 
 def test_another_kind_of_mixture_can_be_asked_for(mixtures: Mixtures, tmp_path: Path) -> None:
-    split = mixtures(mixture="mix_single")
-    (prepared,) = prepare("wham", split, tmp_path / "out", mixture="mix_single")
+    split = mixtures(mixture="mix_clean")
+    (prepared,) = prepare("wham", split, tmp_path / "out", mixture="mix_clean")
     assert prepared.manifest.name == "tt.jsonl"
+    with pytest.raises(ConfigError, match="mix_single holds one voice"):
+        prepare("wham", split, tmp_path / "out", mixture="mix_single")
 
 
 def test_mixtures_in_rooms_have_sources_in_rooms(mixtures: Mixtures, tmp_path: Path) -> None:

@@ -161,6 +161,8 @@ def test_nothing_to_validate_on_is_none() -> None:
     [
         ({"n_src": 1}, "2 or more"),
         ({"batch_size": 0}, r"data\.batch_size is 0"),
+        ({"n_workers": -1}, r"data\.n_workers is -1"),
+        ({"segment_seconds": 1e-5}, "not even one sample"),
         ({"speech": "a", "manifest": "b"}, "keep one"),
     ],
 )
@@ -170,7 +172,8 @@ def test_settings_without_sense_are_refused(changes: dict[str, object], message:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"noise_share": 2.0}, {"speed": (1.1, 0.9)}, {"speed": (0.0, 1.0)}, {"octave_db": -1.0}]
+    "changes",
+    [{"noise_share": 2.0}, {"speed": (1.1, 0.9)}, {"speed": (0.0, 1.0)}, {"octave_db": -1.0}, {"easy_steps": -5}],
 )
 def test_mixing_settings_without_sense_are_refused(changes: dict[str, object]) -> None:
     with pytest.raises(ConfigError):

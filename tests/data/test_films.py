@@ -174,6 +174,9 @@ def test_any_films_become_voices_with_lips(tmp_path: Path) -> None:
     assert [voice.speaker for voice in list_speech(short.manifest)] == ["carl"]
     with pytest.raises(ManifestError, match="holds no films"):
         prepare("films", crops, tmp_path / "out")
+    (tmp_path / "films" / "anna_one.mkv").touch()
+    with pytest.raises(ManifestError, match="would both be called anna_one; rename"):
+        prepare("films", tmp_path / "films", tmp_path / "out")
 
 
 def test_films_that_cannot_be_used_are_left_out_and_say_why(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

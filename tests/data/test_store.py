@@ -43,7 +43,9 @@ def test_what_changes_the_audio_changes_the_store(speech: Path) -> None:
     folders.add(opened(speech, exclude_corpora=["carl"]).folder)
     soundfile.write(speech.parent / "speech" / "carl" / "0.wav", np.full(9000, 0.1), RATE)
     folders.add(opened(speech).folder)
-    assert len(folders) == 4
+    soundfile.write(speech.parent / "speech" / "carl" / "0.wav", np.full(9000, 0.2), RATE)  # as long as before
+    folders.add(opened(speech).folder)
+    assert len(folders) == 5
 
 
 def test_a_torn_store_is_never_used(speech: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import torch
 
 from unmingle.errors import ConfigError, ManifestError, MissingExtraError, OutputExistsError, ShapeError
 from unmingle.evaluation import evaluate as room
-from unmingle.evaluation.evaluate import evaluate
+from unmingle.evaluation.evaluate import evaluate, labels_of
 
 METRICS = ("si_snr", "sdr")
 
@@ -39,6 +39,27 @@ def test_an_interrupted_evaluation_goes_on_where_it_stopped(tmp_path, entries, o
     assert oracle.asked == ["m0", "m1", "m2", "m3"]
     assert resumed == whole
     assert (tmp_path / "out/scores.csv").read_bytes() == (tmp_path / "whole/scores.csv").read_bytes()
+
+
+@pytest.mark.parametrize("left", [-1, -12, -40, 20])
+def test_a_table_cut_short_anywhere_is_gone_on_with(tmp_path, entries, oracle, left):
+    evaluate(entries, oracle, tmp_path, metrics=METRICS)
+    whole = (tmp_path / "scores.csv").read_bytes()
+    (tmp_path / "scores.csv").write_bytes(whole[:left])
+    evaluate(entries, oracle, tmp_path, metrics=METRICS, resume=True)
+    assert (tmp_path / "scores.csv").read_bytes() == whole
+
+
+def test_starting_again_removes_what_lay_beside_the_old_table(tmp_path, entries, oracle):
+    evaluate(entries, oracle, tmp_path, metrics=METRICS)
+    for name in ("report.json", "report.md", "improvement.png", "input_output.png"):
+        (tmp_path / name).write_text("of the old scores")
+    evaluate(entries, oracle, tmp_path, metrics=METRICS, overwrite=True)
+    assert {path.name for path in tmp_path.iterdir() if path.is_file()} == {"scores.csv", "protocol.json"}
+
+
+def test_keys_of_the_manifest_that_are_called_as_scores_are_no_columns(entries):
+    assert labels_of(replace(entries[0], extra={"si_snr_1": 3.0, "pair": "MF"})) == {"pair": "MF"}
 
 
 def test_finished_scores_are_neither_repeated_nor_overwritten_unasked(tmp_path, entries, oracle):

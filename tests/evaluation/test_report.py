@@ -46,6 +46,13 @@ def test_means_are_over_sources_then_over_mixtures():
     assert warnings(report) == []
 
 
+def test_a_group_may_be_called_all():
+    report = summarise(evaluation(*PLAIN, pairs=("all", "FF", "all")))
+    assert list(report.groups) == ["all", "FF", "pair all"]
+    assert report.groups["all"]["si_snr"].n_mixtures == 3
+    assert report.groups["pair all"]["si_snr"].n_mixtures == 2
+
+
 def test_the_interval_is_that_of_the_mean():
     overall = summarise(evaluation(*PLAIN)).groups["all"]["si_snr"]
     spread = math.sqrt(((8 - 13 / 3) ** 2 + (4 - 13 / 3) ** 2 + (1 - 13 / 3) ** 2) / 2)

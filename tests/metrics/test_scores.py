@@ -133,6 +133,18 @@ def test_extremes_are_marked(score):
     assert score(estimate=reference, reference=reference) > 100.0
 
 
+@pytest.mark.parametrize("score", [pesq, stoi])
+def test_estimates_that_are_silent_or_no_numbers_are_marked_before_the_packages_see_them(score):
+    reference = voice(0)
+    broken = reference.clone()
+    broken[100] = math.nan
+    estimates = torch.stack([reference, torch.zeros_like(reference), broken])
+    perfect, silent, undefined = score(estimate=estimates, reference=reference.expand(3, -1), sample_rate=16_000)
+    assert perfect > 0.9
+    assert silent == -math.inf
+    assert torch.isnan(undefined)
+
+
 def test_a_silent_reference_does_not_disturb_its_neighbours():
     estimate = torch.stack([white(0) + white(1), white(2)])
     references = torch.stack([white(0), torch.zeros(TIME, dtype=torch.float64)])

@@ -52,6 +52,7 @@ def test_no_folder_of_this_machine_travels_with_weights(path):
         ("data.n_src=3", ConfigError, r"model\.n_src is 2 but data\.n_src is 3"),
         ("training.loss.ordered_steps=9", ConfigError, "two voices of dynamic mixing"),
         ("training.lr=-1", ConfigError, "above 0"),
+        ("training.betas=[1.0,0.9]", ConfigError, r"training\.betas is \[1\.0, 0\.9\]"),
         ("training.schedule.kind=cosine", ConfigError, r"training\.schedule\.kind"),
         ("training.schedule.every_epochs=0", ConfigError, r"training\.schedule\.every_epochs is 0.*1 or more"),
         ("training.schedule.floor=2", ConfigError, "1 or less"),

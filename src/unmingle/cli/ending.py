@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from types import FrameType
 
-_NAMES = ("SIGTERM", "SIGHUP")  # the second is unknown to Windows
+KILLS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""A polite kill and a closed terminal, which is unknown to Windows."""
 
 
 @contextmanager
@@ -34,7 +35,7 @@ def tidy_end() -> Generator[list[int]]:
         if len(told) == 1:
             raise KeyboardInterrupt
 
-    before = {number: signal.getsignal(number) for name in _NAMES if (number := getattr(signal, name, None))}
+    before = {number: signal.getsignal(number) for number in KILLS}
     heard = [number for number, handler in before.items() if handler is signal.SIG_DFL and _in_main_thread()]
     for number in heard:
         signal.signal(number, listen)

@@ -141,7 +141,8 @@ def _in_words(described: dict[str, Any]) -> str:
     for key in nested:
         if described.get(key):
             lines.append(f"{key}:")
-            lines.extend(f"  {inner:<16}{_cell(value)}" for inner, value in described[key].items())
+            width = max(15, *map(len, described[key]))
+            lines.extend(f"  {inner:<{width}} {_cell(value)}" for inner, value in described[key].items())
     return "\n".join(lines)
 
 

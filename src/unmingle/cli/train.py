@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +13,7 @@ import typer
 
 from unmingle.cli.console import Report as Bar
 from unmingle.cli.console import emit, example, note, progress
+from unmingle.cli.ending import KILLS
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -48,13 +49,13 @@ def train(
 
     folder = output or Path("runs") / wanted.name
     with (
-        _stop_on_signal() as stop,
+        _stop_on_signal() as told,
         progress(f"training {wanted.name}") as bar,
         progress("decoding", unit="/s") as decode,
     ):
-        result = fit(wanted, folder, resume=resume, on_step=_shown(bar), on_decode=decode, stop=stop)
+        result = fit(wanted, folder, resume=resume, on_step=_shown(bar), on_decode=decode, stop=lambda: bool(told))
     if result.first:
-        _close(result)
+        _close(result, told)
 
 
 def _shown(bar: Bar) -> Callable[[Report], None]:
@@ -88,34 +89,45 @@ def _line(report: Report) -> str:
     return "  ".join(words)
 
 
-def _close(result: TrainingResult) -> None:
+def _close(result: TrainingResult, told: Sequence[int]) -> None:
     run, standing = result.folder, result.standing
     if not result.finished:
         note(f"Stopped after step {standing.step}; continue with the same command and --resume -o {run.path}")
-        raise typer.Exit(130)
+        raise typer.Exit(128 + (told[0] if told else signal.SIGINT))
     best = run.best if run.best.exists() else run.last
     emit(f"{best}" + (f"  SI-SNRi {standing.best:.2f} dB on validation" if best == run.best else ""))
 
 
 @contextmanager
-def _stop_on_signal() -> Generator[Callable[[], bool]]:
-    """Ctrl-C or a polite kill ends the run after the step at hand, saved; a second Ctrl-C ends it at once."""
+def _stop_on_signal() -> Generator[list[int]]:
+    """Ctrl-C, a polite kill or a closed terminal ends the run after the step at hand, saved; a second Ctrl-C at once.
+
+    Yields:
+        The numbers of the signals that came.
+    """
     told: list[int] = []
     parent = os.getpid()
 
     def listen(number: int, _frame: FrameType | None) -> None:
         if os.getpid() != parent:  # a worker process that inherited this: Ctrl-C reaches it too, and is not for it
-            if number == signal.SIGTERM:
+            if number != signal.SIGINT:
                 os._exit(128 + number)
             return
         if told and number == signal.SIGINT:
             raise KeyboardInterrupt
         told.append(number)
-        note("Stopping after this step; once more to stop at once")
+        with suppress(OSError):  # of a terminal that is closed
+            note("Stopping after this step; Ctrl-C to stop at once")
 
-    before = {number: signal.signal(number, listen) for number in (signal.SIGINT, signal.SIGTERM)}
+    endings = (signal.SIGINT, *KILLS)
+    heard = [number for number in endings if signal.getsignal(number) is not signal.SIG_IGN]  # as `nohup` leaves them
+    before = {number: signal.signal(number, listen) for number in heard}
     try:
-        yield lambda: bool(told)
+        yield told
+    except SystemExit as end:  # the training framework's answer to the second Ctrl-C
+        if told:
+            raise KeyboardInterrupt from end
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

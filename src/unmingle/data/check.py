@@ -115,6 +115,9 @@ def _check(entry: Entry) -> tuple[int, bool, list[Problem]]:
             problems.append(Problem(entry.id, "error", f"{role}: {complaint}"))
         signals.append(signal)
     n_samples = len(signals[0])
+    stated = entry.extra.get("samples")
+    if isinstance(stated, int) and n_samples not in (0, stated):
+        problems.append(Problem(entry.id, "error", f"mixture: has {n_samples} samples, but its list says {stated}"))
     faces = [_face(path, n_samples, entry.sample_rate) for path in entry.video]
     problems += [Problem(entry.id, "error", f"video {n}: {face}") for n, face in enumerate(faces, start=1) if face]
     if problems:

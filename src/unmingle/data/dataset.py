@@ -65,6 +65,11 @@ class ManifestDataset(Dataset[tuple[Samples, Samples]]):
         mixture, sources = read_entry(self.entries[index], sample_rate=self.sample_rate)
         if self.segment is not None:
             spare = len(mixture) - self.segment
+            if spare < 0:
+                raise ShapeError(
+                    f"{self.entries[index].mixture} has {len(mixture)} samples, but its list says more, and segments "
+                    f"of {self.segment} are wanted; mend the list (`unmingle data check` finds all such lines)"
+                )
             start = int(np.random.default_rng([self.seed, epoch, index]).integers(spare + 1))
             mixture, sources = mixture[start : start + self.segment], sources[:, start : start + self.segment]
         return _normalized(mixture, sources) if self.normalize else (mixture, sources)
@@ -86,7 +91,7 @@ def read_entry(entry: Entry, *, sample_rate: int) -> tuple[Samples, Samples]:
 
 def _length(entry: Entry) -> int:
     known = entry.extra.get("samples")
-    return int(known) if known is not None else count_frames(entry.mixture)
+    return known if isinstance(known, int) else count_frames(entry.mixture)
 
 
 def _normalized(mixture: Samples, sources: Samples) -> tuple[Samples, Samples]:

@@ -83,6 +83,7 @@ class MixingSettings:
                 raise ConfigError(f"{name} is {value}, but a share lies between 0 and 1")
         for name in ("n_rooms", "babble_talkers"):
             check_least(name, getattr(self, name), 1)
+        check_least("easy_steps", self.easy_steps, 0)
         if self.octave_db < 0:
             raise ConfigError(f"octave_db is {self.octave_db}, but a standard deviation is 0 or more")
         for name in ("speaker_seconds", "speed", "level_db", "noise_snr_db", "mixture_rms_db"):
@@ -179,7 +180,10 @@ class DataSettings:
         for name in ("sample_rate", "segment_seconds", "batch_size", "n_valid", "valid_seconds"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"data.{name} is {getattr(self, name)}, but must be above 0")
-        check_least("data.seed", self.seed, 0)
+        if self.segment < 1:
+            raise ConfigError(f"data.segment_seconds is {self.segment_seconds}, which is not even one sample")
+        for name in ("seed", "n_workers"):
+            check_least(f"data.{name}", getattr(self, name), 0)
         if self.n_src < 2:
             raise ConfigError(f"data.n_src is {self.n_src}, but a mixture has 2 or more speakers")
         if self.speech and self.manifest:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from unmingle.audio.temporary import SUFFIX, hidden, sweep, whole
 from unmingle.data import speech
+from unmingle.data.files import fingerprint_of_files
 from unmingle.errors import ManifestError, OutputError
 from unmingle.simulation.mixing import INT16_STEPS, on_int16_grid
 from unmingle.simulation.pool import Utterance
@@ -104,16 +105,15 @@ def open_store(
 
 
 def _fingerprint(path: Path, sample_rate: int, exclude_corpora: Sequence[str], speakers: bool) -> str:
-    """Changes with what is listed, with the size of any file listed, and with how it is decoded."""
+    """Changes with what is listed, with the sound of any file listed, and with how it is decoded."""
     digest = hashlib.sha256(json.dumps([_VERSION, sample_rate, sorted(exclude_corpora), speakers]).encode())
     if speech.is_lhotse(path):
         digest.update(path.read_bytes())
         return digest.hexdigest()[:16]
     for file in speech.list_speech(path, exclude_corpora=exclude_corpora, speakers=speakers):
-        size = file.path.stat().st_size if file.path.is_file() else -1
         listed = {**asdict(file), "path": str(file.path)}
         del listed["video"]  # is not decoded
-        digest.update(json.dumps([listed, size]).encode())
+        digest.update(json.dumps([listed, fingerprint_of_files([file.path])]).encode())
     return digest.hexdigest()[:16]
 
 

@@ -7,8 +7,6 @@ An estimator says who it is (for the protocol), refuses at the door a mixture th
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -18,6 +16,7 @@ import torch
 from torch import Tensor
 
 from unmingle.data.av import read_lips, require_videos
+from unmingle.data.files import fingerprint_of_files
 from unmingle.errors import ConfigError, MissingFileError, SampleRateError
 from unmingle.evaluation.utterance import Utterance, read_channel
 from unmingle.inference.handle import require_sound_alone
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from unmingle.models.base import AudioVisualModel, SeparationModel
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a")
-_MIDDLE_BYTES = 16_384
 
 
 class Estimator(Protocol):
@@ -219,19 +217,6 @@ def fingerprint(network: torch.nn.Module) -> str:
     for name, value in cast("dict[str, Tensor]", network.state_dict()).items():
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:16]
-
-
-def fingerprint_of_files(paths: Iterable[Path]) -> str:
-    """The first 16 hex digits of SHA-256 over size and middle of every file, which differ where sounds do."""
-    digest = hashlib.sha256()
-    for path in paths:
-        if not path.is_file():
-            continue  # whoever reads it says what is missing
-        with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - _MIDDLE_BYTES) // 2)
-            digest.update(b"%d " % size + file.read(_MIDDLE_BYTES))
     return digest.hexdigest()[:16]
 
 

@@ -20,6 +20,7 @@ import torch
 
 from unmingle._version import __version__
 from unmingle.audio.temporary import whole
+from unmingle.data.files import fingerprint_of_files
 from unmingle.errors import (
     ConfigError,
     ManifestError,
@@ -29,7 +30,7 @@ from unmingle.errors import (
     ShapeError,
     did_you_mean,
 )
-from unmingle.evaluation.estimators import Estimator, fingerprint_of_files
+from unmingle.evaluation.estimators import Estimator
 from unmingle.evaluation.scoring import METRICS, best_order, score_sources
 from unmingle.evaluation.table import Layout, TableWriter, UtteranceScores, read_table
 from unmingle.evaluation.utterance import Utterance, read_utterance
@@ -42,6 +43,7 @@ DEFAULT_METRICS = ("si_snr", "sdr", "pesq", "stoi")
 SCORES, PROTOCOL = "scores.csv", "protocol.json"
 REPORT, MARKDOWN = "report.json", "report.md"
 HISTOGRAM, SCATTER = "improvement.png", "input_output.png"
+_BESIDE = (PROTOCOL, REPORT, MARKDOWN, HISTOGRAM, SCATTER)  # the table
 PACKAGES = {"sdr": "fast_bss_eval", "sdr_legacy": "fast_bss_eval", "pesq": "pesq", "stoi": "pystoi", "estoi": "pystoi"}
 
 Progress = Callable[[int, int], None]
@@ -97,11 +99,9 @@ def evaluate(
     statement = describe_protocol(entries, estimator, metrics)
     _prepare_folder(out_dir, statement, resume=resume, overwrite=overwrite)
     table = out_dir / SCORES
-    done = (
-        {scored.id for scored in read_table(table, layout)} if table.exists() and table.stat().st_size else set[str]()
-    )
-    writer = TableWriter(table, layout)
+    writer = TableWriter(table, layout)  # which first mends what an interruption left
     try:
+        done = {scored.id for scored in read_table(table, layout)}
         _score_all([entry for entry in entries if entry.id not in done], estimator, layout, writer, progress)
     finally:
         writer.close()
@@ -161,10 +161,11 @@ def label_names(entries: Iterable[Entry]) -> tuple[str, ...]:
 def labels_of(entry: Entry) -> dict[str, str]:
     """What the manifest says about a mixture beyond its files: the extra keys with a plain value."""
     taken = {"id", "seconds", "order"}
+    scores = tuple(f"{metric}_" for metric in METRICS)
     return {
         name: str(value)
         for name, value in entry.extra.items()
-        if isinstance(value, str | int | float) and name not in taken
+        if isinstance(value, str | int | float) and name not in taken and not name.startswith(scores)
     }
 
 
@@ -223,8 +224,8 @@ def _prepare_folder(out_dir: Path, wanted: dict[str, Any], *, resume: bool, over
         raise OutputError(f"{out_dir} is a file, not a folder; choose another one for the scores")
     table, statement = out_dir / SCORES, out_dir / PROTOCOL
     if overwrite:
-        table.unlink(missing_ok=True)
-        statement.unlink(missing_ok=True)
+        for name in (SCORES, *_BESIDE):
+            (out_dir / name).unlink(missing_ok=True)
     if resume and statement.exists():
         _require_same(statement, wanted)
     elif table.exists():
@@ -236,7 +237,7 @@ def _prepare_folder(out_dir: Path, wanted: dict[str, Any], *, resume: bool, over
 
 
 def _refuse_other_files(out_dir: Path) -> None:
-    for path in (out_dir / name for name in (PROTOCOL, REPORT, MARKDOWN, HISTOGRAM, SCATTER)):
+    for path in (out_dir / name for name in _BESIDE):
         if path.exists():
             raise OutputExistsError(
                 f"{path} is already there, but no {SCORES} beside it; use --overwrite, or choose another folder"

@@ -99,7 +99,9 @@ def summarise(evaluation: Evaluation, *, by: str = "pair") -> Report:
     """
     scored, metrics = evaluation.utterances, tuple(evaluation.protocol["metrics"])
     names = sorted({utterance.labels[by] for utterance in scored if utterance.labels.get(by)})
-    members = {ALL: list(scored)} | {name: [one for one in scored if one.labels.get(by) == name] for name in names}
+    members = {ALL: list(scored)}
+    for name in names:  # of which one may be called as the whole is
+        members[f"{by} {ALL}" if name == ALL else name] = [one for one in scored if one.labels.get(by) == name]
     groups = {
         name: {metric: summarise_metric([one.scores[metric] for one in group]) for metric in metrics}
         for name, group in members.items()

@@ -1,7 +1,8 @@
 """Scores that tables report: SI-SNR, SDR (BSS-eval), PESQ and STOI of single signals.
 
 Every signal score takes (..., time) as the keywords `estimate` and `reference`, gives (...) in float64, and means the
-same by its extremes: nan when the reference is silent or the score is not defined, -inf for a silent estimate.
+same by its extremes: nan when the reference is silent, the estimate is not of numbers or the score is not defined, -inf
+for a silent estimate.
 
 SDR comes from fast_bss_eval, whose functions disagree about their order: `sdr_loss` and `sdr_pit_loss` take the
 estimate first, `sdr` and `bss_eval_sources` the reference. Published figures have been made with the two exchanged;
@@ -203,5 +204,12 @@ def _per_signal(function: Callable[[Tensor, Tensor], float], *, estimate: Tensor
     _require_same_shape(estimate, reference)
     time = reference.shape[-1]
     pairs = zip(estimate.detach().cpu().reshape(-1, time), reference.detach().cpu().reshape(-1, time), strict=True)
-    values = [float("nan") if bool(_silent(true)) else function(separated, true) for separated, true in pairs]
+    values = [_or_extreme(function, separated, true) for separated, true in pairs]
     return torch.tensor(values, dtype=torch.float64).reshape(reference.shape[:-1])
+
+
+def _or_extreme(function: Callable[[Tensor, Tensor], float], estimate: Tensor, reference: Tensor) -> float:
+    """What the published packages cannot be asked, and otherwise what they say."""
+    if bool(_silent(reference)) or not bool(estimate.isfinite().all()):
+        return float("nan")
+    return float("-inf") if bool(_silent(estimate)) else function(estimate, reference)

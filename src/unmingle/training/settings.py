@@ -153,6 +153,8 @@ class TrainingSettings:
                 raise ConfigError(f"training.{name} is {value}, but must be above 0")
         for name in ("weight_decay", "n_examples"):
             check_least(f"training.{name}", getattr(self, name), 0)
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ConfigError(f"training.betas is {list(self.betas)}, but each must be 0 or more and below 1")
         if not 0 <= self.ema_decay < 1:
             raise ConfigError(f"training.ema_decay is {self.ema_decay}, but must be 0 or more and below 1")
         if self.schedule.kind == "cosine_tail" and not (self.max_steps or self.max_epochs or self.max_minutes):

@@ -16,10 +16,11 @@ from unmingle.audio.io import probe
 from unmingle.data.index import read_index
 from unmingle.data.manifest import Entry, write_manifest
 from unmingle.data.speech import is_audio
-from unmingle.errors import ManifestError, MissingFileError
+from unmingle.errors import ConfigError, ManifestError, MissingFileError
 
 SpeakersOf = Callable[[str], tuple[str, ...]]
 
+_ONE_VOICE = "mix_single"  # in WHAM!, WHAMR! and LibriMix: the first voice and noise
 _WITHOUT_NOISE = frozenset({"mix", "mix_clean", "mix_clean_reverb", "mix_clean_anechoic"})
 _ROOMS = ("_reverb", "_anechoic")
 
@@ -44,12 +45,15 @@ def prepare_mixtures(
         speakers_of: the speakers' names from a file's stem; None: the names do not tell.
 
     Raises:
+        ConfigError: mixtures of one voice.
         MissingFileError: there is no such folder.
         ManifestError: it holds no split, or the folders of a split do not match.
     """
     if not root.is_dir():
         raise MissingFileError(f"there is no folder {root}")
     name = mixture or default_mixture
+    if name.startswith(_ONE_VOICE):
+        raise ConfigError(f"{name} holds one voice and noise, nothing to separate; choose mix_both or mix_clean")
     folders = [root, *sorted(path for path in root.rglob("*") if path.is_dir())]
     first = _source_folder(1, name)
     splits = [folder for folder in folders if (folder / name).is_dir() and (folder / first).is_dir()]

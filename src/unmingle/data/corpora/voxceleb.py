@@ -60,7 +60,12 @@ def films_in(root: Path) -> list[Film]:
     paths = [path for path in sorted(root.rglob("*")) if path.suffix.lower() in _FILMS]
     if not paths:
         raise ManifestError(f"{root} holds no films; wanted {', '.join(_FILMS)}")
-    return [_any_film(path, path.relative_to(root)) for path in paths]
+    found: dict[str, Film] = {}
+    for path in paths:
+        film = _any_film(path, path.relative_to(root))
+        if (other := found.setdefault(film.id, film)) is not film:
+            raise ManifestError(f"{other.path} and {path} would both be called {film.id}; rename or move one of them")
+    return list(found.values())
 
 
 def _any_film(path: Path, place: Path) -> Film:
