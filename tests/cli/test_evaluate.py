@@ -93,6 +93,11 @@ def test_what_cannot_be_scored_is_one_message(cli, tiny, manifest, tmp_path, arg
     assert not (tmp_path / "out").exists()
 
 
+def test_files_go_through_no_pipeline(cli, manifest, tmp_path):
+    ran = cli("evaluate", manifest, "--estimates", tmp_path, "--pipeline", "-o", tmp_path / "out")
+    assert (ran.code, "--pipeline is for a model" in ran.err) == (2, True)
+
+
 def test_a_model_and_files_together_are_misuse(cli, tiny, manifest, tmp_path):
     ran = cli("evaluate", tiny, manifest, "--estimates", tmp_path, "-o", tmp_path / "out")
     assert ran.code == 2

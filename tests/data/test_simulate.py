@@ -109,6 +109,19 @@ def test_bytes_do_not_depend_on_interruptions(
     assert contents(tmp_path / "one") == contents(tmp_path / "three")
 
 
+@pytest.mark.parametrize("overtaken_after", [3, 6])
+def test_two_runs_into_one_folder_both_have_the_corpus(
+    recipe: SimulationRecipe, tmp_path: Path, overtaken_after: int
+) -> None:
+    def overtake(done: int, _total: int) -> None:
+        if done == overtaken_after:
+            simulate(recipe, tmp_path / "shared")
+
+    simulate(recipe, tmp_path / "alone")
+    assert simulate(recipe, tmp_path / "shared", progress=overtake).is_file()
+    assert contents(tmp_path / "shared") == contents(tmp_path / "alone")
+
+
 def test_a_larger_corpus_begins_with_the_smaller_one(recipe: SimulationRecipe, tmp_path: Path) -> None:
     simulate(recipe, tmp_path / "six")
     simulate(replace(recipe, n_mixtures=8), tmp_path / "eight")

@@ -60,7 +60,8 @@ def hides_length(path: Path, *, mp3: bool) -> bool:
             declared = _mp3_size(file)
             return declared is None or path.stat().st_size - declared > _LONGEST_MP3_TAG
         first = file.read(_OGG_SERIAL.stop)
-    return first[:4] == _OGG_PAGE and _last_ogg_page(path)[_OGG_SERIAL] != first[_OGG_SERIAL]
+    last = _last_ogg_page(path)[_OGG_SERIAL]
+    return first[:4] == _OGG_PAGE and len(last) == 4 and last != first[_OGG_SERIAL]
 
 
 def doubts(path: Path) -> list[str]:

@@ -58,6 +58,8 @@ def evaluate(
     from unmingle.evaluation.report import markdown, summarise, warnings, write_report
 
     model, manifest = _model_and_manifest(arguments, estimates)
+    if estimates is not None and pipeline:
+        raise typer.BadParameter("--pipeline is for a model; files on disk are scored as they are")
     chosen = [name.strip() for name in metrics.split(",") if name.strip()]
     with misuse():
         check_metrics(chosen)

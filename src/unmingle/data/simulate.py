@@ -85,9 +85,13 @@ def simulate(
     except BaseException:
         _release(out_dir)
         raise
-    lines = [_done_file(out_dir, number).read_text(encoding="utf-8") for number in range(recipe.n_mixtures)]
-    write_text_atomically(manifest, "".join(lines))
-    shutil.rmtree(out_dir / _DONE)
+    try:
+        lines = [_done_file(out_dir, number).read_text(encoding="utf-8") for number in range(recipe.n_mixtures)]
+        write_text_atomically(manifest, "".join(lines))
+    except FileNotFoundError:
+        if not manifest.is_file():  # else another run of the same recipe was done first
+            raise
+    shutil.rmtree(out_dir / _DONE, ignore_errors=True)
     return manifest
 
 
