@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from unmingle.convert import import_checkpoint
 from unmingle.convert.afrcnn import config_from_published, convert_state, infer_config, recognises
 from unmingle.errors import CheckpointError, ConfigError
 from unmingle.models.afrcnn import AFRCNN
@@ -256,6 +257,12 @@ def test_the_sample_rate_follows_the_published_windows_unless_it_is_given():
 def test_overrides_that_cannot_be_are_refused(overrides, said):
     with pytest.raises(ConfigError, match=said):
         infer_config(_published("concat", SIZES[0]), overrides=overrides)
+
+
+def test_a_setting_of_a_wrong_kind_is_named_as_given(tmp_path):
+    torch.save({key: value.clone() for key, value in _published("sum", SIZES[0]).items()}, tmp_path / "net.pth")
+    with pytest.raises(ConfigError, match=r"given beside it, {'n_iterations': 'four'}, makes no network"):
+        import_checkpoint(tmp_path / "net.pth", overrides={"n_iterations": "four"})
 
 
 def test_missing_and_surplus_tensors_are_listed_together_in_published_words():

@@ -108,13 +108,10 @@ def _infer(
     except UnmingleError:
         raise
     except (TypeError, ValueError, ArithmeticError) as error:
-        if overrides:
-            raise ConfigError(
-                f"{dict(overrides)}, given beside {where}, makes no network of it ({error}); correct or leave it out"
-            ) from error
+        given = f" and what was given beside it, {dict(overrides)}," if overrides else ""
         raise ConfigError(
-            f"{where} states arguments that make no network ({dict(published.model_args)}: {error}); "
-            "save the state dict alone and give what is missing as options"
+            f"what {where} states, {dict(published.model_args)},{given} makes no network ({error}); "
+            "correct what was given, or save the state dict alone and give what is missing as options"
         ) from error
 
 
