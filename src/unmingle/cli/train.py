@@ -119,8 +119,8 @@ def _stop_on_signal() -> Generator[list[int]]:
         with suppress(OSError):  # of a terminal that is closed
             note("Stopping after this step; Ctrl-C to stop at once")
 
-    endings = (signal.SIGINT, *KILLS)
-    heard = [number for number in endings if signal.getsignal(number) is not signal.SIG_IGN]  # as `nohup` leaves them
+    # What `nohup` has ignored stays so; Ctrl-C is heard also where a shell in the background had it ignored.
+    heard = [signal.SIGINT, *(number for number in KILLS if signal.getsignal(number) is not signal.SIG_IGN)]
     before = {number: signal.signal(number, listen) for number in heard}
     try:
         yield told
