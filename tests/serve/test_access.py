@@ -1,5 +1,7 @@
 """Who may come in."""
 
+import math
+
 import pytest
 
 from unmingle.errors import ConfigError
@@ -96,7 +98,10 @@ def test_a_token_is_long_and_plain(token):
         ServeSettings(token=token)
 
 
-@pytest.mark.parametrize("wrong", [{"max_streams": 0}, {"idle_seconds": -1.0}, {"port": 70_000}, {"max_waiting": -1}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"max_streams": 0}, {"idle_seconds": -1.0}, {"keep_seconds": math.inf}, {"port": 70_000}, {"max_waiting": -1}],
+)
 def test_limits_that_cannot_be_are_refused(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         ServeSettings(**wrong)

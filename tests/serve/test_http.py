@@ -1,5 +1,6 @@
 """Recordings over a real socket: tracks back, limits held, nothing left behind."""
 
+import errno
 import io
 import json
 import re
@@ -98,6 +99,7 @@ BAD_FORMS = {
     "no sound": ({}, b"no sound at all", 415, "talk.wav is not an audio or video file"),
     "silence of no length": ({}, b"", 415, "talk.wav is empty"),
     "no truth": ({"gate": "perhaps"}, None, 422, "true or false"),
+    "a number without end": ({"n_src": "9" * 5000}, None, 422, "a number of speakers"),
     "no number": ({"level_dbfs": "loud"}, None, 422, "a number such as -26"),
     "too loud": ({"level_dbfs": "40"}, None, 422, "between -60 and 0"),
     "another format": ({"format": "mp3"}, None, 422, "wav or flac"),
@@ -149,6 +151,27 @@ def test_a_recording_that_is_too_long_is_refused(serving, wav):
         answer = running.post(wav(0.5))
         assert answer.status_code == 413
         assert "at most 0.2 s" in answer.json()["error"]
+
+
+def test_a_voice_whose_file_does_not_say_how_long_it_is_may_not_be_longer_either(serving, wav):
+    held = io.BytesIO()
+    sf.write(held, np.random.default_rng(0).uniform(-0.1, 0.1, 32_000), 16_000, format="MP3")
+    silent = held.getvalue().replace(b"Info", bytes(4)).replace(b"Xing", bytes(4))
+    with serving(max_sound_seconds=0.5) as running:
+        answer = running.post(wav(0.3), voices={"anna": silent})
+        assert answer.status_code == 413
+        assert "at most 0.5 s" in answer.json()["error"]
+
+
+def test_an_upload_that_cannot_be_stored_is_refused_in_words(running, wav, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("unmingle.serve.uploads.shutil.copyfileobj", full)
+    answer = running.post(wav(0.2))
+    assert answer.status_code == 507
+    assert "no room for talk.wav (No space left on device)" in answer.json()["error"]
+    assert not running.leftovers()
 
 
 def test_an_upload_that_stops_coming_is_let_go(serving):

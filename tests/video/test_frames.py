@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from unmingle.errors import MissingFileError, VideoReadError
-from unmingle.video.frames import frames_at, probe_video
+from unmingle.video.frames import frames_at, probe_video, sound_start
 
 Write = Callable[..., Path]
 ONE, LAST = 1 << 16, 1 << 30  # of a display matrix
@@ -65,6 +65,34 @@ def test_the_clock_starts_with_the_sound_where_that_is_late(
     tick, seconds, picture = next(iter(frames_at(path)))
     assert (tick, seconds) == (0, 0.0)
     assert number_of(picture) == pytest.approx(10, abs=1)  # AAC may place its first sample up to a frame early
+
+
+def test_a_damaged_first_packet_of_sound_does_not_move_the_clock(
+    tmp_path: Path, write_video: Write, numbered: Callable
+) -> None:
+    path = write_video(tmp_path / "a.mkv", numbered(30), sound=0.8, sound_start=0.4)
+    before = sound_start(path)
+    with av.open(str(path)) as container:
+        packet = next(container.demux(audio=0))
+        position, size = bytes(packet), packet.size
+    content = path.read_bytes()
+    assert content.count(position) == 1
+    path.write_bytes(content.replace(position, b"\xff" * size))
+    after = sound_start(path)
+    assert before is not None
+    assert after == pytest.approx(before, abs=0.1)
+
+
+def test_a_picture_that_outlasts_the_sound_is_stated_in_matroska_too(
+    tmp_path: Path, write_video: Write, numbered: Callable
+) -> None:
+    seconds = probe_video(write_video(tmp_path / "a.mkv", numbered(40), sound=0.4)).seconds
+    assert seconds == pytest.approx(1.6, abs=0.1)
+
+
+def test_sound_whose_length_is_not_stated_is_counted(tmp_path: Path, write_video: Write, numbered: Callable) -> None:
+    info = probe_video(write_video(tmp_path / "a.avi", numbered(10), codec="mjpeg", sound=1.5))
+    assert info.sound_seconds == pytest.approx(1.5, abs=0.15)  # AAC in AVI keeps its padding
 
 
 @pytest.mark.parametrize("turn", TURNS)

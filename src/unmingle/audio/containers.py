@@ -21,6 +21,7 @@ import numpy as np
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import InputContainer
+from av.stream import Stream
 
 from unmingle.audio import integrity
 from unmingle.audio.framing import Samples
@@ -209,15 +210,24 @@ def _stated_seconds(container: InputContainer, stream: AudioStream) -> float | N
         return None
     if stream.duration is not None and stream.time_base is not None:
         return float(stream.duration * stream.time_base)
-    stated = stream.metadata.get("DURATION")  # Matroska keeps it as a tag: 00:00:02.023000000
-    if stated is None:
-        return None
+    end = tagged_end(stream)
+    late = float(stream.start_time * stream.time_base) if stream.start_time and stream.time_base else 0.0
+    return None if end is None else end - max(0.0, late)
+
+
+def tagged_end(stream: Stream) -> float | None:
+    """Where a stream ends, in seconds, as Matroska says it in a tag, `00:00:02.023000000`; None without one."""
     try:
-        hours, minutes, seconds = (float(part) for part in stated.split(":"))
+        hours, minutes, seconds = (float(part) for part in stream.metadata.get("DURATION", "").split(":"))
     except ValueError:
         return None
-    late = float(stream.start_time * stream.time_base) if stream.start_time and stream.time_base else 0.0
-    return 3600.0 * hours + 60.0 * minutes + seconds - max(0.0, late)  # the tag is where the sound ends
+    return 3600.0 * hours + 60.0 * minutes + seconds
+
+
+def first_frame(container: InputContainer) -> AudioFrame | None:
+    """The first frame of sound that can be decoded, which is where the sound begins; None without any."""
+    streams = container.streams.audio
+    return next(_decoded(container, streams[0], _Damage()), None) if streams else None
 
 
 def _check_length(path: Path, seconds: float, stated: float | None) -> None:

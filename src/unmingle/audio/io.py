@@ -5,6 +5,7 @@ Everything is read in blocks of (channels, time) float32, where 1.0 is full scal
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -97,19 +98,28 @@ def count_frames(path: str | Path) -> int:
     Raises:
         MissingFileError, AudioReadError: as `read_audio`.
     """
-    with AudioReader(path) as reader:
-        if reader.frames is not None:
-            return reader.frames
-        return sum(block.shape[1] for block in reader.blocks(1 << 16))
+    return round(count_seconds(path) * probe(path).sample_rate)
 
 
-def count_seconds(path: str | Path) -> float:
+def count_seconds(path: str | Path, *, at_most: float = math.inf) -> float:
     """Duration: what the header says, or where it does not say, as long as it lasts.
+
+    Args:
+        path: the file.
+        at_most: stop counting beyond this.
 
     Raises:
         MissingFileError, AudioReadError: as `read_audio`.
     """
-    return count_frames(path) / probe(path).sample_rate
+    with AudioReader(path) as reader:
+        if reader.frames is not None:
+            return reader.frames / reader.sample_rate
+        frames = 0
+        for block in reader.blocks(1 << 16):
+            frames += block.shape[1]
+            if frames > at_most * reader.sample_rate:
+                break
+        return frames / reader.sample_rate
 
 
 def read_mono(path: str | Path, *, sample_rate: int) -> Samples:

@@ -64,7 +64,7 @@ def separate_by_lips(
         source.resample(mixture)
         voices: list[TrackStore] = []
         for number, face in enumerate(seen.tracks):
-            store = stack.enter_context(TrackStore.beside(folder / f"{face.name}.part", 1))
+            store = stack.enter_context(TrackStore.beside(folder / f"voice{number}.part", 1))
             for piece in listener.listen(face, lambda a, b: mixture.read(a, b)[0], mixture.n_samples):
                 store.append(piece[np.newaxis])
                 _tell(progress, number + store.n_samples / mixture.n_samples, len(names), source.seconds)

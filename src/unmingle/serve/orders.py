@@ -121,7 +121,7 @@ def _count(words: Mapping[str, str], name: str, *, or_else: str = "") -> int | N
     if name not in words:
         return None
     text = words[name]
-    if not text.isdecimal() or not 1 <= int(text) <= MOST_SPEAKERS:
+    if not text.isdecimal() or len(text) > 9 or not 1 <= int(text) <= MOST_SPEAKERS:
         raise HTTPException(422, f"{name} is {text!r}; wanted {or_else}a number of speakers from 1 to {MOST_SPEAKERS}")
     return int(text)
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from starlette.exceptions import HTTPException
 
-from unmingle.audio.io import probe
+from unmingle.audio.io import count_seconds
 from unmingle.errors import (
     AudioReadError,
     ConfigError,
@@ -186,7 +186,7 @@ class Separations:
             self._refuse_length(order.recording, seconds)
 
         for upload in order.uploads:
-            self._refuse_length(upload, probe(upload).seconds)
+            self._refuse_length(upload, count_seconds(upload, at_most=self._settings.max_sound_seconds))
         watch(0.0, None)
         report = separate_to_files(
             order.recording, folder, self.model, order.options, format=order.format, progress=watch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import os
 import re
 import secrets
@@ -87,7 +88,7 @@ class ServeSettings:
     def __post_init__(self) -> None:
         """Refuse what cannot work before anything is loaded."""
         for name in _POSITIVE:
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(f"{name} is {getattr(self, name)}; wanted a number above 0")
         for name in ("max_waiting", "grace_seconds"):
             if not getattr(self, name) >= 0:

@@ -130,9 +130,13 @@ def _places(files: Mapping[str, UploadFile], folder: Path) -> dict[str, Path]:
 
 
 def _keep(upload: IO[bytes], target: Path) -> None:
-    target.parent.mkdir(exist_ok=True)
-    with target.open("wb") as file:
-        shutil.copyfileobj(upload, file)
+    try:
+        target.parent.mkdir(exist_ok=True)
+        with target.open("wb") as file:
+            shutil.copyfileobj(upload, file)
+    except OSError as error:
+        said = f"the server has no room for {target.name} ({error.strerror}); try again later"
+        raise HTTPException(507, said) from error
 
 
 class Lingering:

@@ -24,6 +24,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from unmingle.audio import containers
+from unmingle.audio.io import count_seconds
 from unmingle.errors import AudioReadError, MissingFileError, VideoReadError
 from unmingle.video.upright import Picture, Upright
 
@@ -39,7 +40,7 @@ class VideoInfo:
     Attributes:
         picture: (width, height) of the upright picture with square pixels.
         seconds: on the clock, until sound and picture have both ended; None when that is not stated.
-        sound_seconds: until the sound has ended; None without sound, or when that is not stated.
+        sound_seconds: until the sound has ended, counted where the header does not say; None without sound.
     """
 
     picture: tuple[int, int]
@@ -216,22 +217,21 @@ def _decoded(container: InputContainer, stream: VideoStream, damage: _Damage) ->
 
 def _stated_end(stream: VideoStream) -> float | None:
     if stream.duration is None or stream.time_base is None:
-        return None
+        return containers.tagged_end(stream)
     return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
 
 
 def sound_start(path: Path) -> float | None:
     """Time stamp of the first sample that `unmingle.audio` gives of the file; None without sound."""
     with suppress(av.error.FFmpegError, OSError), containers.open_container(path) as container:
-        if container.streams.audio and (frame := next(container.decode(audio=0), None)) is not None:
+        if (frame := containers.first_frame(container)) is not None:
             return max(0.0, frame.time or 0.0)
     return None
 
 
 def _sound_seconds(path: Path) -> float | None:
     with suppress(AudioReadError):
-        header = containers.header(path)
-        return None if header.frames is None else header.frames / header.sample_rate
+        return count_seconds(path)
     return None
 
 
