@@ -250,6 +250,7 @@ def test_a_model_that_does_not_stream_and_other_misuse_are_refused(cli, live, ti
     assert "does not stream" in ran.err
     assert cli("stream", recording, "-m", live, "-o", tmp_path, "--sample-rate", 8000).code == 2
     assert cli("stream", "-", "-m", live, "-o", tmp_path, "--format", "mp3").code == 2
+    assert cli("stream", "-", "-m", live, "-o", tmp_path, "--sample-rate", 0).code == 2
     assert not list(tmp_path.glob("*.wav"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,12 @@ def test_a_recording_named_twice_is_one_job(folder: Path) -> None:
 def test_tracks_of_an_earlier_separation_are_not_inputs(folder: Path) -> None:
     for name in ("b_spk1.wav", "b_spk2.wav", "b_residual.wav", "b.separation.json"):
         (folder / name).touch()
+    assert [job.source.name for job in plan_jobs([folder])] == ["a.MP3", "b.wav", "c.mp4"]
+
+
+def test_videos_that_an_earlier_separation_rendered_are_not_inputs(folder: Path) -> None:
+    (folder / "c_alice.mp4").touch()
+    (folder / "c.separation.json").write_text(json.dumps({"tracks": [], "renders": ["c_alice.mp4"]}))
     assert [job.source.name for job in plan_jobs([folder])] == ["a.MP3", "b.wav", "c.mp4"]
 
 
