@@ -42,13 +42,12 @@ def check_complete(path: Path) -> None:
 
 def outgrew_header(path: Path) -> bool:
     """Whether this is a WAV file that goes on where its header says it ends: beyond 4 GB, or never finished."""
-    present = path.stat().st_size
     with path.open("rb") as file:
-        start = file.read(1 << 16)
-        if _wav_data(start) is None:
+        data = _wav_data(file.read(1 << 16))
+        if data is None or data[1] >= _OPEN_ENDED:
             return False
-        declared = _wav_size(start)
-        return _unfinished(file, start) if declared is None else present - declared >= _TOLERANCE * _WAV_COUNTS_TO
+        present = file.seek(0, 2)
+        return present - sum(data) >= _TOLERANCE * _WAV_COUNTS_TO if data[1] else _unfinished(file, data[0], present)
 
 
 def hides_length(path: Path, *, mp3: bool) -> bool:
@@ -64,12 +63,12 @@ def hides_length(path: Path, *, mp3: bool) -> bool:
     return first[:4] == _OGG_PAGE and len(last) == 4 and last != first[_OGG_SERIAL]
 
 
-def doubts(path: Path) -> list[str]:
-    """What speaks against a file's being whole although it can be read, one sentence each.
+def doubts(path: Path, *, outgrown: bool) -> list[str]:
+    """What speaks against a file's being whole although it can be read, one sentence each; `outgrew_header` is known.
 
     An Ogg file (ogg, opus) does not know its length, but its last page is marked as the last.
     """
-    if outgrew_header(path):
+    if outgrown:
         return ["the file is longer than its header says; it was read to its end"]
     with path.open("rb") as file:
         if file.read(4) != _OGG_PAGE:
@@ -110,12 +109,8 @@ def _wav_data(start: bytes) -> tuple[int, int] | None:
     return None
 
 
-def _unfinished(file: BinaryIO, start: bytes) -> bool:
-    """Whether a WAV file says that it has no samples, and something follows that is not its other chunks."""
-    data = _wav_data(start)
-    if data is None or data[1] != 0:
-        return False
-    position, present = data[0], file.seek(0, 2)
+def _unfinished(file: BinaryIO, position: int, present: int) -> bool:
+    """Whether something follows the empty `data` chunk of a WAV file, which ends at `position`, and is no chunk."""
     while position + 8 <= present:
         file.seek(position)
         kind, size = struct.unpack("<4sI", file.read(8))

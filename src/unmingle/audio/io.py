@@ -98,7 +98,8 @@ def count_frames(path: str | Path) -> int:
     Raises:
         MissingFileError, AudioReadError: as `read_audio`.
     """
-    return round(count_seconds(path) * probe(path).sample_rate)
+    with AudioReader(path) as reader:
+        return reader.count()
 
 
 def count_seconds(path: str | Path, *, at_most: float = math.inf) -> float:
@@ -112,14 +113,7 @@ def count_seconds(path: str | Path, *, at_most: float = math.inf) -> float:
         MissingFileError, AudioReadError: as `read_audio`.
     """
     with AudioReader(path) as reader:
-        if reader.frames is not None:
-            return reader.frames / reader.sample_rate
-        frames = 0
-        for block in reader.blocks(1 << 16):
-            frames += block.shape[1]
-            if frames > at_most * reader.sample_rate:
-                break
-        return frames / reader.sample_rate
+        return reader.count(at_most=at_most) / reader.sample_rate
 
 
 def read_mono(path: str | Path, *, sample_rate: int) -> Samples:
@@ -158,10 +152,11 @@ class AudioReader:
         self.path = Path(path)
         self.notes: list[str] = []
         _check_file(self.path)
-        self.doubts = integrity.doubts(self.path)
+        outgrown = integrity.outgrew_header(self.path)
+        self.doubts = integrity.doubts(self.path, outgrown=outgrown)
         plain = _plain_info(self.path)
         # Where a header is wrong about the length, libsndfile believes it.
-        if plain is not None and integrity.outgrew_header(self.path):
+        if plain is not None and outgrown:
             self.info, self._plain = replace(plain, frames=None), False
         elif plain is None or integrity.hides_length(self.path, mp3=plain.format == "MP3"):
             self.info, self._plain = _container_info(self.path), False
@@ -182,6 +177,21 @@ class AudioReader:
     def frames(self) -> int | None:
         """Samples per channel, when the header says it."""
         return self.info.frames
+
+    def count(self, *, at_most: float = math.inf) -> int:
+        """Samples per channel, counted where the header does not say, until they are more than `at_most` seconds.
+
+        Raises:
+            AudioReadError: as `blocks`.
+        """
+        if self.frames is not None:
+            return self.frames
+        counted = 0
+        for block in self.blocks(1 << 16):
+            counted += block.shape[1]
+            if counted > at_most * self.sample_rate:
+                break
+        return counted
 
     def blocks(self, size: int) -> Iterator[Samples]:
         """The sound from its beginning, in (channels, at most `size`) blocks.

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from unmingle.audio.io import count_frames, probe
+from unmingle.audio.io import AudioReader
 from unmingle.errors import AudioReadError, ManifestError, MissingExtraError, MissingFileError, SignalError
 
 if TYPE_CHECKING:
@@ -236,11 +236,11 @@ def _corpus_of(cut: Any) -> str | None:
 
 
 def _probe(file: SpeechFile) -> tuple[int, int]:
-    info = probe(file.path)
-    frames = count_frames(file.path) if info.frames is None else info.frames
-    if not frames:
-        raise AudioReadError(f"{file.path} holds no sound; remove it from the list")
-    return info.sample_rate, frames
+    with AudioReader(file.path) as reader:
+        frames = reader.count()
+        if not frames:
+            raise AudioReadError(f"{file.path} holds no sound; remove it from the list")
+        return reader.sample_rate, frames
 
 
 def _identity(path: Path, root: Path) -> str:
