@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from unmingle.cli.console import emit, emit_json, example, fail, misuse, note, progress, warn
-from unmingle.inference.report import MOST_SPEAKERS, SeparationOptions, TrackFormat
+from unmingle.inference.report import MOST_SPEAKERS, SeparationOptions, TrackFormat, facts
 
 if TYPE_CHECKING:
     from unmingle.inference.inputs import Job
@@ -192,7 +192,7 @@ def _print(outcome: Outcome, *, quiet: bool) -> None:
         sure = {face["name"]: face["confidence"] for face in report.get("faces", [])}
         for track in report["tracks"]:
             belongs = f", {sure[track['name']]:.0%} sure whose" if sure.get(track["name"]) is not None else ""
-            emit(f"{outcome.job.out_dir / track['path']}  {_in_words(track)}{belongs}")
+            emit(f"{outcome.job.out_dir / track['path']}  {', '.join(facts(track))}{belongs}")
         for name in report.get("renders", []):
             emit(str(outcome.job.out_dir / name))
         if report.get("n_speakers") is not None:
@@ -206,12 +206,6 @@ def _count(report: dict[str, Any]) -> str:
     if voices < 2:
         return "one voice, so one track" if voices else "no voice that could be counted"
     return f"{voices} voices, at most {together} at once" if together > 1 else f"{voices} voices, one at a time"
-
-
-def _in_words(track: dict[str, Any]) -> str:
-    confidence = "" if track["confidence"] is None else f", confidence {track['confidence']:.2f}"
-    spoken = "" if track["name"] == "residual" else f", {track['active_seconds']:.1f} s of speech"
-    return f"{track['level_dbfs']:.1f} dBFS{spoken}{confidence}"
 
 
 def _summarise(outcomes: Sequence[Outcome]) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from unmingle.inference.inputs import Job
 from unmingle.inference.plot import plot_separation
+from unmingle.inference.report import facts
 
 
 def draw(job: Job, report: dict[str, Any]) -> None:
@@ -22,6 +23,4 @@ def draw(job: Job, report: dict[str, Any]) -> None:
 
 def _caption(track: dict[str, Any]) -> str:
     name = str(track["name"]).replace("spk", "speaker ")
-    confidence = "" if track["confidence"] is None else f"   confidence {track['confidence']:.2f}"
-    spoken = "" if name == "residual" else f"   {track['active_seconds']:.1f} s of speech"
-    return f"{name}   {track['level_dbfs']:.1f} dBFS{spoken}{confidence}"
+    return "   ".join([name, *facts(track)])

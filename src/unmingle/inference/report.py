@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 from unmingle.audio.formats import FACELESS, TrackFormat
 from unmingle.errors import ConfigError, did_you_mean
@@ -182,3 +182,13 @@ class SeparationReport:
         ]
         values["segments"] = [asdict(turn) for turn in self.segments]
         return values
+
+
+def facts(track: Mapping[str, Any]) -> list[str]:
+    """What a report says of a track, in words: level, time of speech, which a residual has none of, and confidence."""
+    said = [f"{track['level_dbfs']:.1f} dBFS"]
+    if track["name"] != "residual":
+        said.append(f"{track['active_seconds']:.1f} s of speech")
+    if track["confidence"] is not None:
+        said.append(f"confidence {track['confidence']:.2f}")
+    return said

@@ -108,10 +108,10 @@ def _insists(looking: Looking, settings: Settings) -> bool:
 
 
 def _has_picture(path: Path) -> bool:
-    from unmingle.video.frames import probe_video
+    from unmingle.video.frames import check_picture
 
     try:
-        probe_video(path)
+        check_picture(path)
     except (VideoReadError, MissingFileError, OSError):
         return False
     return True

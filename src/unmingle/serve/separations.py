@@ -113,7 +113,8 @@ class Separations:
         self.n_accepted += 1
         folder = self._folder / secrets.token_urlsafe(16)
         try:
-            _make(folder)
+            with room_for("a recording"):
+                folder.mkdir(parents=True)
             yield folder
         finally:
             self.n_accepted -= 1
@@ -275,14 +276,14 @@ class Separations:
             self.remove(id)
 
 
-def _make(folder: Path) -> None:
+@contextmanager
+def room_for(what: str) -> Generator[None]:
+    """While the body writes `what`: a disk that takes no more is 507, and logged."""
     try:
-        folder.mkdir(parents=True)
+        yield
     except OSError as error:
-        _log.error("no folder can be made for a recording: %s", error)
-        raise HTTPException(
-            507, f"the server has no room for a recording ({error.strerror}); try again later"
-        ) from error
+        _log.error("no room for %s: %s", what, error)
+        raise HTTPException(507, f"the server has no room for {what} ({error.strerror}); try again later") from error
 
 
 def _zip(result: Result) -> Path:

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from unmingle.errors import did_you_mean
 from unmingle.inference.inputs import SUFFIXES
 from unmingle.serve.orders import ENROLL, FIELDS, MOST_FILES, MOST_WORDS, RECORDING, Order, make_order
+from unmingle.serve.separations import room_for
 from unmingle.serve.settings import ServeSettings
 
 _LONGEST_STEM = 40  # characters; of up to four bytes each, with room for suffixes in the 255 of a file system
@@ -130,13 +131,10 @@ def _places(files: Mapping[str, UploadFile], folder: Path) -> dict[str, Path]:
 
 
 def _keep(upload: IO[bytes], target: Path) -> None:
-    try:
+    with room_for(target.name):
         target.parent.mkdir(exist_ok=True)
         with target.open("wb") as file:
             shutil.copyfileobj(upload, file)
-    except OSError as error:
-        said = f"the server has no room for {target.name} ({error.strerror}); try again later"
-        raise HTTPException(507, said) from error
 
 
 class Lingering:

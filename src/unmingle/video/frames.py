@@ -55,15 +55,29 @@ def probe_video(path: str | Path) -> VideoInfo:
         VideoReadError, MissingFileError: as `frames_at`.
     """
     path = Path(path)
-    damage = _Damage()
     with open_video(path) as (container, stream):
-        first = next(_decoded(container, stream, damage), None)
-        if first is None:
-            raise damage.error(path)
-        size, end = Upright(stream, first).size, _stated_end(stream)
+        size, end = Upright(stream, _first_picture(path, container, stream)).size, _stated_end(stream)
     sound = _sound_seconds(path)
     ends = [sound, None if end is None else end - (sound_start(path) or 0.0)]
     return VideoInfo(size, max((seconds for seconds in ends if seconds is not None), default=None), sound)
+
+
+def check_picture(path: Path) -> None:
+    """Refuse a file in which there is no moving picture.
+
+    Raises:
+        VideoReadError, MissingFileError: as `frames_at`.
+    """
+    with open_video(path) as (container, stream):
+        _first_picture(path, container, stream)
+
+
+def _first_picture(path: Path, container: InputContainer, stream: VideoStream) -> VideoFrame:
+    damage = _Damage()
+    first = next(_decoded(container, stream, damage), None)
+    if first is None:
+        raise damage.error(path)
+    return first
 
 
 def frames_at(
